@@ -1,0 +1,82 @@
+"""Exact and fast simulation of low-precision floating-point arithmetic.
+
+A *format* is a set of real numbers with a code for each, a *rounding* maps any real number to that set, an
+*operation* is its exact result followed by one rounding, and a *matrix unit* is a way of chaining operations.
+"""
+
+from lpsim.arithmetic import abs, add, div, fma, mul, neg, sqrt, sub
+from lpsim.codec import decode, encode, pack, round, unpack
+from lpsim.describe import Description, describe
+from lpsim.formats import (
+    Format,
+    bfloat16,
+    float4_e2m1fn,
+    float6_e2m3fn,
+    float6_e3m2fn,
+    float8_e3m4,
+    float8_e4m3,
+    float8_e4m3b11fnuz,
+    float8_e4m3fn,
+    float8_e4m3fnuz,
+    float8_e5m2,
+    float8_e5m2fnuz,
+    float8_e8m0fnu,
+    float16,
+    float32,
+    float64,
+    format,
+    p3109,
+    tf32,
+)
+from lpsim.limits import FloatInfo, finfo
+from lpsim.rounding import Flag, Overflow, Rounding
+from lpsim.spacing import nextafter, ulp, ulp_distance, values
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Description",
+    "Flag",
+    "FloatInfo",
+    "Format",
+    "Overflow",
+    "Rounding",
+    "__version__",
+    "abs",
+    "add",
+    "bfloat16",
+    "decode",
+    "describe",
+    "div",
+    "encode",
+    "finfo",
+    "float4_e2m1fn",
+    "float6_e2m3fn",
+    "float6_e3m2fn",
+    "float8_e3m4",
+    "float8_e4m3",
+    "float8_e4m3b11fnuz",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+    "float16",
+    "float32",
+    "float64",
+    "fma",
+    "format",
+    "mul",
+    "neg",
+    "nextafter",
+    "p3109",
+    "pack",
+    "round",
+    "sqrt",
+    "sub",
+    "tf32",
+    "ulp",
+    "ulp_distance",
+    "unpack",
+    "values",
+]

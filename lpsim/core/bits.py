@@ -101,4 +101,7 @@ def _llvm_fma(typing_context: Any, x: Any, y: Any, z: Any) -> Any:
 
 @overload(fma, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
 def _fma_overload(x: Any, y: Any, z: Any) -> Any:
-    return lambda x, y, z: _llvm_fma(x, y, z)
+    def implementation(x: Any, y: Any, z: Any) -> Any:
+        return _llvm_fma(x, y, z)
+
+    return implementation

@@ -1,0 +1,156 @@
+"""Checks of what users pass in: arrays of real numbers, outputs, seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lpsim.formats import NAMED_FORMATS, Format
+from lpsim.rounding import Rounding
+
+__all__ = ["RealArray", "as_integer_pair", "as_real", "as_seed", "broadcast_shape", "check_out", "exact_dtype"]
+
+RealArray = npt.NDArray[Any]
+
+_SMALL_INTEGERS = ("int4", "uint4", "int2", "uint2")
+_EXACT_INTEGER = 1 << 53
+
+
+def _listed_type(value: Any) -> str:
+    return f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"{value!r:.60}"
+
+
+def _as_array(value: Any, argument: str) -> RealArray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{argument} is a masked array, whose mask would be lost; allowed: arrays without a mask")
+    try:
+        array = np.asanyarray(value)
+    except ValueError as error:
+        raise ValueError(f"{argument} is {value!r:.60}; allowed: a real array of one shape ({error})") from None
+    return array
+
+
+def as_real(value: Any, argument: str) -> RealArray:
+    """Return an array-like as an array of float32, float64, int64 or uint64 of the same values.
+
+    Integers come back as int64 or uint64 only if some may not be binary64 numbers.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold real numbers of a supported dtype.
+    """
+    array = _as_array(value, argument)
+    dtype = array.dtype
+    if dtype.name in ("float32", "float64"):
+        return array
+    if dtype.name == "float16" or dtype.name in NAMED_FORMATS or dtype.name in _SMALL_INTEGERS:
+        return array.astype(np.float32)
+    if dtype.kind in "bui":
+        if dtype.itemsize <= 2:
+            return array.astype(np.float32)
+        if dtype.itemsize <= 4 or array.size == 0:
+            return array.astype(np.float64)
+        if array.max() <= _EXACT_INTEGER and (dtype.kind == "u" or array.min() >= -_EXACT_INTEGER):
+            return array.astype(np.float64)
+        return array
+    raise TypeError(
+        f"{argument} is {_listed_type(array if isinstance(value, np.ndarray) else value)}; allowed: booleans, "
+        "integers of up to 64 bits, float16, float32, float64 and the dtypes of ml_dtypes"
+    )
+
+
+def as_integer_pair(array: RealArray) -> tuple[RealArray, RealArray]:
+    """Return two float64 arrays whose exact sum is a 64-bit integer array."""
+    low = array & np.array(0xFFFFFFFF, dtype=array.dtype)
+    return (array - low).astype(np.float64), low.astype(np.float64)
+
+
+def as_real_float(value: Any, argument: str) -> RealArray:
+    """Return an array-like as float32 or float64; refuse integers that are not binary64 numbers."""
+    array = as_real(value, argument)
+    if array.dtype.kind in "ui":
+        high, low = as_integer_pair(array)
+        total = high + low
+        wrong = low - (total - high) != 0
+        if wrong.any():
+            first = array[wrong][0] if array.ndim else array
+            raise ValueError(
+                f"{argument} holds {first}, which float64 does not represent; allowed: integers that float64 "
+                "represents (round them with lpsim.round first)"
+            )
+        return total
+    return array
+
+
+def broadcast_shape(operands: dict[str, RealArray]) -> tuple[int, ...]:
+    """Return the common shape of the named operands."""
+    try:
+        return np.broadcast_shapes(*(array.shape for array in operands.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} has shape {array.shape}" for name, array in operands.items())
+        raise ValueError(f"{shapes}; allowed: shapes that broadcast together") from None
+
+
+def exact_dtype(dtype: np.dtype[Any], fmt: Format) -> bool:
+    """Return whether a NumPy floating-point dtype holds every value of a format."""
+    if dtype == np.float64:
+        return True
+    if dtype.name == "float32":
+        return fmt.carrier == np.float32
+    if dtype.name == "float16":
+        return fmt.mantissa_bits <= 10 and fmt.emax <= 15 and fmt.quantum_exponent >= -24
+    return False
+
+
+def check_out(out: Any, shape: tuple[int, ...], allowed: str, holds: Any, argument: str = "out") -> RealArray:
+    """Return ``out`` if results of this shape can be written to it.
+
+    Parameters
+    ----------
+    out : object
+        What the user passed.
+    shape : tuple of int
+        The result's shape.
+    allowed : str
+        The dtypes that ``holds`` accepts, for the message.
+    holds : callable
+        Whether a dtype holds the results.
+    argument : str
+        The argument's name, for the message.
+    """
+    if isinstance(out, tuple) and len(out) == 1:
+        out = out[0]
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{argument} is {out!r:.60}; allowed: a NumPy array or None")
+    if not holds(out.dtype):
+        raise TypeError(f"{argument} has dtype {out.dtype}; allowed: {allowed}")
+    if out.shape != shape:
+        raise ValueError(f"{argument} has shape {out.shape}; allowed: {shape}, the shape of the result")
+    if not out.flags.writeable:
+        raise ValueError(f"{argument} is read-only; allowed: an array that can be written to")
+    return out
+
+
+def as_seed(seed: Any, rounding: Rounding, *, alternative: str = "") -> int:
+    """Return the seed of the random bits, checked; 0 for modes that use none.
+
+    Raises
+    ------
+    ValueError
+        If a stochastic mode has none: results are reproducible always, so no seed is made up.
+    """
+    if seed is None:
+        if not rounding.is_stochastic:
+            return 0
+        raise ValueError(
+            f"seed is None, but rounding={rounding.name.lower()!r} needs random bits; allowed: an integer from 0 to "
+            f"2**64 - 1{alternative}"
+        )
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"seed is {seed!r}; allowed: an integer from 0 to 2**64 - 1, or None")
+    if not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed is {seed}; allowed: 0 to 2**64 - 1")
+    return int(seed)

@@ -1,0 +1,331 @@
+"""Conversion of arrays: to the nearest values of a format, to its codes and back, and to packed bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lpsim.arguments import RealArray, as_real, check_out, exact_dtype
+from lpsim.cpu.elementwise import decode_kernel
+from lpsim.elementwise import iterate, round_real, wrap_result
+from lpsim.formats import Format, FormatLike
+from lpsim.formats import format as as_format
+from lpsim.parameters import parameters
+from lpsim.rounding import Overflow, Rounding
+
+__all__ = ["decode", "encode", "pack", "round", "unpack"]
+
+
+def round(
+    x: npt.ArrayLike,
+    fmt: FormatLike,
+    rounding: Rounding | str = Rounding.TIES_TO_EVEN,
+    overflow: Overflow | str = Overflow.IEEE,
+    seed: int | None = None,
+    random_bits: int = 32,
+    bits: npt.ArrayLike | None = None,
+    out: RealArray | None = None,
+    flags: bool = False,
+) -> Any:
+    """Round real numbers to values of a format, each once.
+
+    Parameters
+    ----------
+    x : array_like
+        Real numbers of any shape: booleans, integers of up to 64 bits, float16, float32, float64 or a dtype
+        of ml_dtypes. Each is rounded from its exact value.
+    fmt : Format, str or dtype
+        The format, as `lpsim.format` reads it.
+    rounding : Rounding or str
+        The rounding mode.
+    overflow : Overflow or str
+        What becomes of results beyond the largest finite value.
+    seed : int, optional
+        Seed of the stochastic modes, 0 to ``2**64 - 1``. Element i (in C order) takes its random bits
+        from (seed, i) alone. Required for these modes unless ``bits`` is given.
+    random_bits : int
+        How many random bits a stochastic mode compares the discarded fraction with, 1 to 53.
+    bits : array_like of int, optional
+        The random integers themselves, 0 to ``2**random_bits - 1``, of a shape that broadcasts with x.
+    out : ndarray, optional
+        Where to write the values: an array of the result's shape and of a floating-point dtype that
+        holds every value of the format. It may be ``x`` itself.
+    flags : bool
+        Whether to return the exceptions as well.
+
+    Returns
+    -------
+    ndarray or scalar
+        Values of the format, in its carrier: float32 if every value is a binary32 value, else float64.
+        With ``flags``, a tuple of it and an array of `lpsim.Flag` bits (uint8) of the same shape.
+
+    Raises
+    ------
+    ValueError
+        For an unknown format or mode, a stochastic mode without ``seed`` or ``bits``, or an ``out`` that
+        is read-only or of another shape.
+    TypeError
+        For arrays that hold no real numbers, and an ``out`` of a wrong dtype.
+
+    Notes
+    -----
+    Source: IEEE 754-2019, sections 4.3 and 7; for stochastic rounding, Croci et al., "Stochastic rounding:
+    implementation, error analysis and applications", 2022, doi:10.1098/rsos.211631.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> lp.round([0.1, 464, 465], lp.float8_e4m3fn).tolist()
+    [0.1015625, 448.0, nan]
+    """
+    return round_real(
+        as_real(x, "x"),
+        fmt,
+        "x",
+        rounding=rounding,
+        overflow=overflow,
+        seed=seed,
+        random_bits=random_bits,
+        bits=bits,
+        out=out,
+        flags=flags,
+    )
+
+
+def encode(
+    x: npt.ArrayLike,
+    fmt: FormatLike,
+    rounding: Rounding | str = Rounding.TIES_TO_EVEN,
+    overflow: Overflow | str = Overflow.IEEE,
+    seed: int | None = None,
+    random_bits: int = 32,
+    bits: npt.ArrayLike | None = None,
+    out: npt.NDArray[np.unsignedinteger[Any]] | None = None,
+    flags: bool = False,
+) -> Any:
+    """Round real numbers to a format and return the codes of the results.
+
+    Parameters
+    ----------
+    x, fmt, rounding, overflow, seed, random_bits, bits, flags
+        As for `lpsim.round`.
+    out : ndarray, optional
+        Where to write the codes: an array of unsigned integers, wide enough, of the result's shape.
+
+    Returns
+    -------
+    ndarray or scalar
+        Codes, in the smallest unsigned dtype that holds them (uint8 up to 8 bits). With ``flags``, a
+        tuple of it and an array of `lpsim.Flag` bits.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `lpsim.round`; also a ValueError for NaNs if the format has none.
+
+    Notes
+    -----
+    Source: IEEE 754-2019, section 3.4. NaNs become the one code `Format.nan_code`.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> hex(lp.encode(-27.15625, lp.float16))
+    '0xceca'
+    """
+    fmt = as_format(fmt)
+    array = as_real(x, "x")
+    if not fmt.has_nan and array.dtype.kind == "f":
+        nan = np.isnan(array)
+        if nan.any():
+            raise ValueError(
+                f"x holds NaN (first at index {tuple(map(int, np.argwhere(nan)[0]))}), but {fmt} has no code for NaN; "
+                "allowed: numbers and infinities"
+            )
+    return round_real(
+        array,
+        fmt,
+        "x",
+        rounding=rounding,
+        overflow=overflow,
+        seed=seed,
+        random_bits=random_bits,
+        bits=bits,
+        out=out,
+        flags=flags,
+        codes=True,
+    )
+
+
+def _as_codes(codes: npt.ArrayLike, fmt: Format) -> npt.NDArray[Any]:
+    array = np.asanyarray(codes)
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("codes is a masked array, whose mask would be lost; allowed: arrays without a mask")
+    if array.size == 0 and not isinstance(codes, np.ndarray):
+        array = array.astype(fmt.code_dtype)
+    if array.dtype.kind not in "ui" or array.dtype.name not in np.sctypeDict:
+        raise TypeError(f"codes has dtype {array.dtype}; allowed: integers from 0 to 2**{fmt.bits} - 1")
+    if array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high >> fmt.bits > 0:
+            wrong = low if low < 0 else high
+            raise ValueError(f"codes holds {wrong}; allowed: 0 to {(1 << fmt.bits) - 1}, the codes of {fmt}")
+    return array
+
+
+def decode(codes: npt.ArrayLike, fmt: FormatLike, out: RealArray | None = None) -> Any:
+    """Return the values that codes of a format stand for.
+
+    Parameters
+    ----------
+    codes : array_like of int
+        Codes, 0 to ``2**fmt.bits - 1``.
+    fmt : Format, str or dtype
+        The format, as `lpsim.format` reads it.
+    out : ndarray, optional
+        Where to write the values, as for `lpsim.round`.
+
+    Returns
+    -------
+    ndarray or scalar
+        Values in the format's carrier (float32 or float64).
+
+    Raises
+    ------
+    ValueError
+        If a code is out of range, or ``out`` is read-only or of another shape.
+    TypeError
+        If the codes are not integers, or ``out`` is of a wrong dtype.
+
+    Notes
+    -----
+    Source: IEEE 754-2019, section 3.4. In formats without subnormals, codes with a zero exponent field are
+    zeros.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> float(lp.decode(0xCECA, lp.float16))
+    -27.15625
+    """
+    fmt = as_format(fmt)
+    array = _as_codes(codes, fmt)
+    if out is None:
+        result: RealArray = np.empty(array.shape, fmt.carrier)
+    else:
+        names = [name for name in ("float16", "float32", "float64") if exact_dtype(np.dtype(name), fmt)]
+        allowed = f"{', '.join(names)}, which hold every value of {fmt}"
+        result = check_out(out, array.shape, allowed, lambda dtype: exact_dtype(dtype, fmt))
+        if np.may_share_memory(array, result):
+            array = array.copy()
+    narrow = array.view(np.ndarray).astype(fmt.code_dtype, copy=False)
+    kernel, f = decode_kernel(), parameters(fmt)
+    iterate(
+        lambda chunk, start: kernel(chunk[0], chunk[1], f),
+        [narrow],
+        [fmt.code_dtype],
+        [result.view(np.ndarray)],
+        [fmt.carrier],
+        ordered=False,
+    )
+    return wrap_result(result, out, [array])
+
+
+def pack(codes: npt.ArrayLike, fmt: FormatLike) -> npt.NDArray[np.uint8]:
+    """Pack codes into bytes without gaps, along the last axis.
+
+    Parameters
+    ----------
+    codes : array_like of int, shape (..., n)
+        Codes, 0 to ``2**fmt.bits - 1``.
+    fmt : Format, str or dtype
+        The format, as `lpsim.format` reads it.
+
+    Returns
+    -------
+    ndarray of uint8, shape (..., ceil(n * fmt.bits / 8))
+        The bit string with the first code in the lowest bits of the first byte; the bits left over in the last
+        byte are 0. Two FP4 codes fill a byte, low half first; four FP6 codes fill three bytes.
+
+    Raises
+    ------
+    ValueError
+        If a code is out of range or ``codes`` is 0-d.
+    TypeError
+        If the codes are not integers.
+
+    Notes
+    -----
+    Source: the layout is that of FP4 pairs in PTX ISA (``e2m1x2``) and of `safetensors`' F4 and F6 types.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> lp.pack([1, 2, 3], lp.float4_e2m1fn).tolist()
+    [33, 3]
+    """
+    fmt = as_format(fmt)
+    array = _as_codes(codes, fmt).view(np.ndarray)
+    if array.ndim == 0:
+        raise ValueError("codes is 0-d; allowed: at least one axis, the last of which is packed")
+    little = np.ascontiguousarray(array, dtype=fmt.code_dtype.newbyteorder("<"))
+    octets = little.view(np.uint8).reshape(*array.shape, fmt.code_dtype.itemsize)
+    string = np.unpackbits(octets, axis=-1, bitorder="little", count=fmt.bits)
+    return np.packbits(string.reshape(*array.shape[:-1], array.shape[-1] * fmt.bits), axis=-1, bitorder="little")
+
+
+def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> npt.NDArray[Any]:
+    """Return the codes in bytes that `lpsim.pack` made.
+
+    Parameters
+    ----------
+    packed : array_like of uint8, shape (..., m)
+        Packed codes.
+    fmt : Format, str or dtype
+        The format, as `lpsim.format` reads it.
+    count : int, optional
+        Number n of codes along the last axis. Default: as many as fit into m bytes.
+
+    Returns
+    -------
+    ndarray of unsigned integers, shape (..., n)
+        Codes in the smallest unsigned dtype that holds them.
+
+    Raises
+    ------
+    ValueError
+        If ``count`` codes do not take m bytes, bits beyond the last code are set, or ``packed`` is 0-d.
+    TypeError
+        If ``packed`` is not an array of uint8.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> lp.unpack(lp.pack([1, 2, 3], lp.float4_e2m1fn), lp.float4_e2m1fn, count=3).tolist()
+    [1, 2, 3]
+    """
+    fmt = as_format(fmt)
+    octets = np.asarray(packed)
+    if octets.dtype != np.uint8:
+        raise TypeError(f"packed has dtype {octets.dtype}; allowed: uint8")
+    if octets.ndim == 0:
+        raise ValueError("packed is 0-d; allowed: at least one axis, the last of which is unpacked")
+    size = octets.shape[-1]
+    if count is None:
+        count = 8 * size // fmt.bits
+    elif isinstance(count, (bool, np.bool_)) or not isinstance(count, (int, np.integer)):
+        raise TypeError(f"count is {count!r}; allowed: an integer or None")
+    elif count < 0 or -(-count * fmt.bits // 8) != size:
+        low, high = -(-(8 * size - 7) // fmt.bits), 8 * size // fmt.bits
+        raise ValueError(f"count is {count}; allowed for {size} bytes of {fmt.bits}-bit codes: {max(low, 0)} to {high}")
+    string = np.unpackbits(octets, axis=-1, bitorder="little")
+    if string[..., count * fmt.bits :].any():
+        raise ValueError(f"packed has bits set beyond the last of {count} codes; allowed: zeros there")
+    digits = string[..., : count * fmt.bits].reshape(*octets.shape[:-1], count, fmt.bits)
+    width = 8 * fmt.code_dtype.itemsize
+    padded = np.zeros((*digits.shape[:-1], width), np.uint8)
+    padded[..., : fmt.bits] = digits
+    little = np.packbits(padded, axis=-1, bitorder="little").view(fmt.code_dtype.newbyteorder("<"))
+    return little.reshape(digits.shape[:-1]).astype(fmt.code_dtype)

@@ -1,0 +1,219 @@
+"""Elementwise operations on arrays as NumPy's ufuncs do them: broadcasting, ``out=``, strides, scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lpsim.arguments import RealArray, as_integer_pair, as_seed, broadcast_shape, check_out, exact_dtype
+from lpsim.core.operations import ADD, ROUND
+from lpsim.core.params import Params
+from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE, operation_kernel
+from lpsim.cpu.threads import map_ranges
+from lpsim.formats import Format, FormatLike
+from lpsim.formats import format as as_format
+from lpsim.parameters import parameters
+from lpsim.rounding import Rounding, as_overflow, as_rounding
+
+__all__ = ["apply", "iterate", "round_real", "wrap_result"]
+
+#: Fewest elements that are worth a thread, and elements of a buffer where arrays need one.
+_GRAIN = 1 << 15
+_BUFFER = 1 << 14
+
+_NO_WORDS = np.empty(0, np.int64)
+_NO_FLAGS = np.empty(0, np.uint8)
+
+
+def apply(
+    operation: int,
+    operands: dict[str, RealArray],
+    fmt: FormatLike,
+    *,
+    rounding: Any,
+    overflow: Any,
+    seed: Any,
+    random_bits: Any,
+    bits: Any,
+    out: Any,
+    flags: bool,
+    codes: bool = False,
+) -> Any:
+    """Return an operation's results, rounded to ``fmt``, for named operands (float32 or float64)."""
+    fmt = as_format(fmt)
+    mode = as_rounding(rounding)
+    f = parameters(fmt, mode, as_overflow(overflow), _as_random_bits(random_bits))
+    words, operands_and_words = None, operands
+    if bits is not None:
+        words = _as_words(bits, mode, f.random_bits)
+        operands_and_words = {**operands, "bits": words}
+    shape = broadcast_shape(operands_and_words)
+    number = np.uint64(as_seed(seed, mode, alternative=" (or bits=, the random integers)") if bits is None else 0)
+    randomness = NONE
+    if mode.is_stochastic:
+        randomness = COUNTER if words is None else GIVEN
+        if words is not None and seed is not None:
+            raise ValueError("seed and bits are both given; allowed: one of them")
+
+    kernel_dtype = fmt.code_dtype if codes else fmt.carrier
+    result = _output(out, shape, kernel_dtype, fmt, codes)
+    raised = np.empty(shape, np.uint8) if flags else None
+    inputs = [array.view(np.ndarray) for array in operands.values()]
+    if out is not None:
+        inputs = [_apart(array, result) for array in inputs]
+    kernel = operation_kernel(operation, randomness=randomness, flags=bool(flags), codes=codes)
+
+    def run(chunk: Sequence[RealArray], start: int) -> None:
+        given, outputs = chunk[: len(inputs)], chunk[len(inputs) :]
+        x, y, z = (given[min(i, len(given) - 1)] for i in range(3))
+        word_chunk = outputs[0] if words is not None else _NO_WORDS
+        out_chunk = outputs[words is not None]
+        raised_chunk = outputs[-1] if flags else _NO_FLAGS
+        kernel(x, y, z, word_chunk, number, start, out_chunk, raised_chunk, f)
+
+    working = np.dtype(np.float32 if all(array.dtype.name == "float32" for array in inputs) else np.float64)
+    arrays, dtypes = list(inputs), [working] * len(inputs)
+    if words is not None:
+        arrays, dtypes = [*arrays, words], [*dtypes, np.dtype(np.int64)]
+    outputs = [result.view(np.ndarray)] + ([raised] if raised is not None else [])
+    iterate(run, arrays, dtypes, outputs, [kernel_dtype, np.dtype(np.uint8)], ordered=randomness == COUNTER)
+    value = wrap_result(result, out, list(operands.values()))
+    if raised is None:
+        return value
+    return value, raised if raised.ndim else raised[()]
+
+
+def iterate(
+    run: Callable[[Sequence[RealArray], int], None],
+    inputs: list[RealArray],
+    input_dtypes: list[np.dtype[Any]],
+    outputs: list[RealArray],
+    output_dtypes: list[np.dtype[Any]],
+    *,
+    ordered: bool,
+) -> None:
+    """Call ``run(chunks, start)`` on contiguous 1-D chunks that cover the arrays, in parallel.
+
+    Inputs broadcast to the shape of the outputs and arrive read-only, in native byte order, in the stated
+    dtypes. ``start`` is the C-order index of a chunk's first element if ``ordered``.
+    """
+    shape = outputs[0].shape
+    if outputs[0].size == 0:
+        return
+    dtypes = [*input_dtypes, *output_dtypes[: len(outputs)]]
+    arrays = [np.broadcast_to(array, shape) for array in inputs] + outputs
+    if all(
+        array.flags.c_contiguous and array.flags.aligned and array.dtype == dtype and array.dtype.isnative
+        for array, dtype in zip(arrays, dtypes, strict=True)
+    ):
+        flat = [array.reshape(-1) for array in arrays]
+        for array in flat[: len(inputs)]:
+            array.flags.writeable = False
+        map_ranges(
+            lambda start, stop: run([array[start:stop] for array in flat], start), flat[0].size, smallest=_GRAIN
+        )
+        return
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+        arrays = [array[0] for array in arrays]
+    if not shape:
+        _iterate_buffered(run, arrays, dtypes, len(inputs), 0, ordered)
+        return
+    row = max(outputs[0].size // shape[0], 1)
+
+    def run_rows(first: int, last: int) -> None:
+        part = [array[first:last] for array in arrays]
+        _iterate_buffered(run, part, dtypes, len(inputs), first * row, ordered)
+
+    map_ranges(run_rows, shape[0], smallest=max(_GRAIN // row, 1))
+
+
+def _iterate_buffered(
+    run: Callable[[Sequence[RealArray], int], None],
+    arrays: list[RealArray],
+    dtypes: list[np.dtype[Any]],
+    inputs: int,
+    start: int,
+    ordered: bool,
+) -> None:
+    common = ["contig", "aligned", "nbo"]
+    directions = ["readonly"] * inputs + ["writeonly"] * (len(arrays) - inputs)
+    iterator = np.nditer(
+        arrays,
+        flags=["external_loop", "buffered", "growinner"],
+        op_flags=[[direction, *common] for direction in directions],
+        op_dtypes=dtypes,
+        order="C" if ordered else "K",
+        casting="same_kind",
+        buffersize=_BUFFER,
+    )
+    with iterator:
+        for chunk in iterator:
+            run(chunk, start)
+            start += chunk[0].size
+
+
+def _output(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], fmt: Format, codes: bool
+) -> RealArray:
+    if out is None:
+        return np.empty(shape, dtype)
+    if codes:
+        allowed = f"unsigned integers of at least {dtype.itemsize * 8} bits, for {fmt}"
+        return check_out(out, shape, allowed, lambda d: d.kind == "u" and d.itemsize >= dtype.itemsize)
+    names = [name for name in ("float16", "float32", "float64") if exact_dtype(np.dtype(name), fmt)]
+    allowed = f"{', '.join(names)}, which hold every value of {fmt}"
+    return check_out(out, shape, allowed, lambda d: exact_dtype(d, fmt))
+
+
+def _apart(array: RealArray, out: RealArray) -> RealArray:
+    """Return the input, copied where writing ``out`` could change what is still to be read."""
+    same = (
+        array.__array_interface__["data"] == out.__array_interface__["data"]
+        and array.strides == out.strides
+        and array.shape == out.shape
+        and array.dtype == out.dtype
+    )
+    if not same and np.may_share_memory(array, out):
+        return array.copy()
+    return array
+
+
+def wrap_result(result: RealArray, out: Any, inputs: list[RealArray]) -> Any:
+    """Return a result as a ufunc does: ``out`` itself, a scalar for 0-d, the inputs' array subclass."""
+    if out is not None:
+        return out[0] if isinstance(out, tuple) else out
+    subclasses = [array for array in inputs if type(array) is not np.ndarray]
+    if subclasses:
+        best = max(subclasses, key=lambda array: array.__array_priority__)
+        return best.__array_wrap__(result)
+    return result if result.ndim else result[()]
+
+
+def _as_random_bits(random_bits: Any) -> int:
+    if isinstance(random_bits, (bool, np.bool_)) or not isinstance(random_bits, (int, np.integer)):
+        raise TypeError(f"random_bits is {random_bits!r}; allowed: an integer")
+    return int(random_bits)
+
+
+def _as_words(bits: Any, mode: Rounding, random_bits: int) -> RealArray:
+    if not mode.is_stochastic:
+        raise ValueError(f"bits is given, but rounding={mode.name.lower()!r} uses no random bits; allowed: None")
+    words = np.asarray(bits)
+    if words.dtype.kind not in "ui":
+        raise TypeError(f"bits has dtype {words.dtype}; allowed: integers")
+    if words.size and not (0 <= words.min() and words.max() < 1 << random_bits):
+        raise ValueError(
+            f"bits holds {words.min()} to {words.max()}; allowed: 0 to 2**{random_bits} - 1 (random_bits={random_bits})"
+        )
+    return words.astype(np.int64)
+
+
+def round_real(array: RealArray, fmt: FormatLike, argument: str, **options: Any) -> Any:
+    """Round float32, float64 or 64-bit integers to values or codes, each once."""
+    if array.dtype.kind in "ui":
+        high, low = as_integer_pair(array)
+        return apply(ADD, {argument: high, "its low half": low}, fmt, **options)
+    return apply(ROUND, {argument: array}, fmt, **options)

@@ -1,0 +1,229 @@
+"""The values of a format as a sequence: all of them, the next one, spacing and distance in steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lpsim.arguments import RealArray, as_real_float, broadcast_shape
+from lpsim.codec import decode, encode, round
+from lpsim.formats import Format, FormatLike
+from lpsim.formats import format as as_format
+from lpsim.rounding import Rounding
+
+__all__ = ["nextafter", "ulp", "ulp_distance", "values"]
+
+_MOST_BITS = 24
+
+
+def values(fmt: FormatLike) -> RealArray:
+    """Return all finite values of a format, in increasing order.
+
+    Parameters
+    ----------
+    fmt : Format, str or dtype
+        A format of at most 24 bits.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        The values in the format's carrier; zero is listed once.
+
+    Raises
+    ------
+    ValueError
+        If the format is wider than 24 bits.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> lp.values("e2m1fn")[7:].tolist()
+    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+    """
+    fmt = as_format(fmt)
+    if fmt.bits > _MOST_BITS:
+        raise ValueError(f"fmt is {fmt} with {fmt.bits} bits; allowed: at most {_MOST_BITS} bits")
+    codes = np.arange(fmt.max_code + 1, dtype=fmt.code_dtype)
+    if not fmt.subnormals and fmt.has_zero:
+        codes = np.delete(codes, np.s_[1 : 1 << fmt.mantissa_bits])
+    magnitudes: RealArray = decode(codes, fmt)
+    if not fmt.signed:
+        return magnitudes
+    return np.concatenate([-magnitudes[magnitudes > 0][::-1], magnitudes])
+
+
+def _index(x: RealArray, fmt: Format) -> npt.NDArray[np.int64]:
+    """Return the position of values among the format's values: 0 is zero, infinities are included."""
+    codes = np.asarray(encode(x, fmt))
+    magnitude = (codes & fmt.code_dtype.type(fmt.magnitude_mask)).astype(np.int64)
+    if not fmt.subnormals and fmt.has_zero:
+        magnitude = np.maximum(magnitude - ((1 << fmt.mantissa_bits) - 1), 0)
+    return np.where(np.signbit(x), -magnitude, magnitude)
+
+
+def _value_at(index: npt.NDArray[np.int64], negative_zero: Any, fmt: Format) -> RealArray:
+    """Return the value at a position; beyond the last one NaN, or the last one if there is no NaN."""
+    last = fmt.max_code + fmt.has_infinity
+    gap = (1 << fmt.mantissa_bits) - 1 if not fmt.subnormals and fmt.has_zero else 0
+    magnitude = np.abs(index) + np.where(index != 0, gap, 0)
+    first_invalid = (magnitude > last) | ((index < 0) & (not fmt.signed))
+    clipped = np.minimum(np.where((index < 0) & (not fmt.signed), 0, magnitude), last)
+    found = np.asarray(decode(clipped.astype(fmt.code_dtype), fmt))
+    negative = (index < 0) | ((index == 0) & negative_zero & fmt.has_negative_zero)
+    signed = np.where(negative & fmt.signed, -found, found)
+    return np.where(first_invalid & fmt.has_nan, found.dtype.type(np.nan), signed)
+
+
+def nextafter(x: npt.ArrayLike, direction: npt.ArrayLike, fmt: FormatLike) -> Any:
+    """Return the first value of a format beyond x in a direction.
+
+    Parameters
+    ----------
+    x : array_like
+        Real numbers; they need not be values of the format.
+    direction : array_like
+        Real numbers to go towards; where equal to x, the result is x rounded to the format.
+    fmt : Format, str or dtype
+        The format, as `lpsim.format` reads it.
+
+    Returns
+    -------
+    ndarray or scalar
+        Values in the format's carrier; infinity after the largest finite value where the format has it. Where
+        there is no value beyond x, NaN, or in formats without NaN the last value.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not broadcast.
+    TypeError
+        If an argument holds no real numbers.
+
+    Notes
+    -----
+    Source: IEEE 754-2019, section 5.3.1, nextUp and nextDown.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> float(lp.nextafter(1, 2, lp.float16))
+    1.0009765625
+    """
+    fmt = as_format(fmt)
+    start, target = as_real_float(x, "x"), as_real_float(direction, "direction")
+    shape = broadcast_shape({"x": start, "direction": target})
+    start, target = np.broadcast_to(start, shape), np.broadcast_to(target, shape)
+    nan = np.isnan(start) | np.isnan(target)
+    start = np.where(nan, 1, start)
+    up = target > start
+    inside = np.where(np.isinf(start), np.copysign(fmt.max, start), start)
+    if not fmt.signed:
+        inside = np.maximum(inside, 0 if fmt.has_zero else fmt.min)
+    below = np.asarray(round(inside, fmt, Rounding.TOWARD_NEGATIVE, "saturate"))
+    above = np.asarray(round(inside, fmt, Rounding.TOWARD_POSITIVE, "saturate"))
+    step = np.where(up, 1, -1)
+    base = np.where(up, below, above)
+    # Infinities sit one position past the largest finite value; they take part like any other value.
+    position = _index(base, fmt) + np.where(np.isinf(start) & fmt.has_infinity, np.where(start > 0, 1, -1), 0)
+    moved = _value_at(position + step, ~up, fmt)
+    outside = np.abs(start) > fmt.max
+    towards_inside = outside & (up == (start < 0)) & ~(np.isinf(start) & fmt.has_infinity)
+    moved = np.where(towards_inside, np.copysign(fmt.carrier.type(fmt.max), start), moved)
+    result = np.where(target == start, round(start, fmt), moved)
+    result = np.where(nan, np.nan, result).astype(fmt.carrier)
+    return result if result.ndim else result[()]
+
+
+def ulp(x: npt.ArrayLike, fmt: FormatLike) -> Any:
+    """Return the spacing of a format's values at x: its unit in the last place there.
+
+    Parameters
+    ----------
+    x : array_like
+        Real numbers.
+    fmt : Format, str or dtype
+        The format, as `lpsim.format` reads it.
+
+    Returns
+    -------
+    ndarray or scalar of float64
+        ``2**(max(e, emin) - mantissa_bits)`` with e the exponent of x, or of the largest finite value
+        where x is beyond it; in formats without subnormals ``2**emin`` below the normal range. Infinite for
+        infinities, NaN for NaN.
+
+    Raises
+    ------
+    TypeError
+        If x holds no real numbers.
+
+    Notes
+    -----
+    Source: Handbook of Floating-Point Arithmetic (Muller et al., 2nd ed., 2018), section 2.3.2.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> float(lp.ulp(1000, lp.float16))
+    0.5
+    """
+    fmt = as_format(fmt)
+    array = as_real_float(x, "x")
+    finite = np.where(np.isfinite(array), np.abs(array), 1).astype(np.float64)
+    exponent = np.frexp(finite)[1] - 1
+    normal = (exponent >= fmt.emin) & (finite > 0)
+    quantum = np.where(
+        normal, np.minimum(exponent, fmt.emax) - fmt.mantissa_bits, fmt.quantum_exponent if fmt.subnormals else fmt.emin
+    )
+    spacing = np.ldexp(1.0, quantum)
+    result = np.where(np.isfinite(array), spacing, np.abs(array)).astype(np.float64)
+    return result if result.ndim else result[()]
+
+
+def ulp_distance(x: npt.ArrayLike, y: npt.ArrayLike, fmt: FormatLike) -> Any:
+    """Return how many steps from value to value of a format lie between x and y.
+
+    Parameters
+    ----------
+    x, y : array_like
+        Values of the format, of shapes that broadcast; infinities count as the values after the
+        largest finite ones, and -0 equals 0.
+    fmt : Format, str or dtype
+        The format, as `lpsim.format` reads it.
+
+    Returns
+    -------
+    ndarray or scalar of int64
+        Non-negative numbers of steps. For 64-bit formats uint64, which holds them all.
+
+    Raises
+    ------
+    ValueError
+        If x or y holds NaN or a number that is not a value of the format, or shapes do not broadcast.
+    TypeError
+        If an argument holds no real numbers.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> int(lp.ulp_distance(1.0, 1.5, lp.float8_e4m3fn))
+    4
+    """
+    fmt = as_format(fmt)
+    arrays = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
+    broadcast_shape(arrays)
+    positions = []
+    for name, array in arrays.items():
+        wrong = np.asarray(round(array, fmt)) != array
+        if wrong.any():
+            raise ValueError(
+                f"{name} holds {array[wrong].flat[0]}; allowed: values of {fmt} (round with lpsim.round first)"
+            )
+        positions.append(_index(array, fmt))
+    dtype = np.uint64 if fmt.bits == 64 else np.int64
+    # Modulo 2**64 the difference of two positions is right even where int64 overflows.
+    high, low = np.maximum(*positions).view(np.uint64), np.minimum(*positions).view(np.uint64)
+    with np.errstate(over="ignore"):
+        result = np.asarray(high - low).astype(dtype)
+    return result if result.ndim else result[()]
