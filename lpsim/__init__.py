@@ -4,6 +4,7 @@ A *format* is a set of real numbers with a code for each, a *rounding* maps any 
 *operation* is its exact result followed by one rounding, and a *matrix unit* is a way of chaining operations.
 """
 
+from lpsim import units
 from lpsim.arithmetic import abs, add, div, fma, mul, neg, sqrt, sub
 from lpsim.codec import decode, encode, pack, round, unpack
 from lpsim.describe import Description, describe
@@ -29,8 +30,10 @@ from lpsim.formats import (
     tf32,
 )
 from lpsim.limits import FloatInfo, finfo
+from lpsim.linalg import matmul
 from lpsim.rounding import Flag, Overflow, Rounding
 from lpsim.spacing import nextafter, ulp, ulp_distance, values
+from lpsim.units import MatrixUnit
 
 __version__ = "0.1.0"
 
@@ -39,6 +42,7 @@ __all__ = [
     "Flag",
     "FloatInfo",
     "Format",
+    "MatrixUnit",
     "Overflow",
     "Rounding",
     "__version__",
@@ -66,6 +70,7 @@ __all__ = [
     "float64",
     "fma",
     "format",
+    "matmul",
     "mul",
     "neg",
     "nextafter",
@@ -77,6 +82,7 @@ __all__ = [
     "tf32",
     "ulp",
     "ulp_distance",
+    "units",
     "unpack",
     "values",
 ]

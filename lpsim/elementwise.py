@@ -40,6 +40,7 @@ def apply(
     out: Any,
     flags: bool,
     codes: bool = False,
+    stream: int = 0,
 ) -> Any:
     """Return an operation's results, rounded to ``fmt``, for named operands (float32 or float64)."""
     fmt = as_format(fmt)
@@ -71,7 +72,7 @@ def apply(
         word_chunk = outputs[0] if words is not None else _NO_WORDS
         out_chunk = outputs[words is not None]
         raised_chunk = outputs[-1] if flags else _NO_FLAGS
-        kernel(x, y, z, word_chunk, number, start, out_chunk, raised_chunk, f)
+        kernel(x, y, z, word_chunk, number, stream, start, out_chunk, raised_chunk, f)
 
     working = np.dtype(np.float32 if all(array.dtype.name == "float32" for array in inputs) else np.float64)
     arrays, dtypes = list(inputs), [working] * len(inputs)

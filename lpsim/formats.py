@@ -359,7 +359,7 @@ _P3109 = re.compile(r"(?:binary|p3109_k)(\d+)p(\d+)([su]?)([ef]?)")
 FormatLike = Format | str | npt.DTypeLike
 
 
-def format(spec: FormatLike) -> Format:
+def format(spec: FormatLike, argument: str = "fmt") -> Format:
     """Return the format that ``spec`` names.
 
     Parameters
@@ -380,6 +380,8 @@ def format(spec: FormatLike) -> Format:
 
         Named formats win: ``"e2m1fn"`` is `float4_e2m1fn`, which has no NaN, and ``"e4m3"`` is the
         IEEE-like `float8_e4m3`; OCP's E4M3 is ``"e4m3fn"``.
+    argument : str
+        The name by which messages call ``spec``.
 
     Returns
     -------
@@ -401,23 +403,23 @@ def format(spec: FormatLike) -> Format:
     if isinstance(spec, Format):
         return spec
     if isinstance(spec, str):
-        return _parse(spec)
+        return _parse(spec, argument)
     try:
         dtype = np.dtype(spec)
     except TypeError:
         dtype = None
     if spec is None or dtype is None:
-        raise TypeError(f"fmt is {spec!r}; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype")
+        raise TypeError(f"{argument} is {spec!r}; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype")
     if dtype.name not in NAMED_FORMATS:
         raise ValueError(
-            f"fmt is the dtype {dtype.name!r}; allowed: floating-point dtypes of NumPy (float16, float32, "
+            f"{argument} is the dtype {dtype.name!r}; allowed: floating-point dtypes of NumPy (float16, float32, "
             "float64) and ml_dtypes"
         )
     return NAMED_FORMATS[dtype.name]
 
 
 @functools.lru_cache(maxsize=256)
-def _parse(text: str) -> Format:
+def _parse(text: str, argument: str) -> Format:
     key = text.strip().lower()
     if key in _ALIASES:
         return _ALIASES[key]
@@ -442,7 +444,7 @@ def _parse(text: str) -> Format:
     near = difflib.get_close_matches(key, _ALIASES, n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise ValueError(
-        f"fmt is {text!r}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "
+        f"{argument} is {text!r}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "
         f"'E4M3B11FNUZ', 'binary8p3', or a named format such as {', '.join(map(repr, NAMED_FORMATS))}{hint}"
     )
 

@@ -23,7 +23,7 @@ GIVEN = 2
 
 
 def operation_kernel(operation: int, *, randomness: int, flags: bool, codes: bool) -> Callable[..., None]:
-    """Return ``kernel(x, y, z, words, seed, start, out, raised, params)`` over contiguous 1-D arrays.
+    """Return ``kernel(x, y, z, words, seed, stream, start, out, raised, params)`` over contiguous 1-D arrays.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def operation_kernel(operation: int, *, randomness: int, flags: bool, codes: boo
         One of `lpsim.core.operations`.
     randomness : int
         `NONE` for the deterministic modes; `COUNTER` takes element i's random word at index
-        ``start + i`` of the seed's stream 0, `GIVEN` takes its random integer from ``words[i]``.
+        ``start + i`` of the seed's ``stream``, `GIVEN` takes its random integer from ``words[i]``.
     flags : bool
         Whether ``raised`` is written.
     codes : bool
@@ -42,9 +42,11 @@ def operation_kernel(operation: int, *, randomness: int, flags: bool, codes: boo
 
 @functools.cache
 def _build(operation: int, randomness: int, flags: bool, codes: bool, fingerprint: int) -> Callable[..., None]:
-    def kernel(x: Any, y: Any, z: Any, words: Any, seed: Any, start: Any, out: Any, raised: Any, f: Any) -> None:
+    def kernel(
+        x: Any, y: Any, z: Any, words: Any, seed: Any, stream: Any, start: Any, out: Any, raised: Any, f: Any
+    ) -> None:
         assert fingerprint >= 0
-        key = stream_key(seed, 0)
+        key = stream_key(seed, stream)
         for i in range(out.size):
             parts = exact_result(operation, np.float64(x[i]), np.float64(y[i]), np.float64(z[i]), f)
             if randomness == NONE:
