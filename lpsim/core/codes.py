@@ -23,7 +23,7 @@ def code_of(value: Any, f: Any) -> Any:
     field = exponent - f.emin + f.field_offset
     trailing = (_bits_of(significand) & FRACTION_MASK) >> (np.int64(52) - f.mantissa_bits)
     normal = (field << np.int64(f.mantissa_bits)) | trailing
-    small = np.float64(0.0) if exponent >= f.emin else magnitude
+    small = _ZERO if exponent >= f.emin else magnitude
     tiny = np.int64(scale(small, -np.int64(f.tiny_quantum)))
     code = normal if exponent >= f.emin else tiny
     code = f.infinity_code if magnitude == np.inf else code
@@ -47,5 +47,7 @@ def value_of(code: Any, f: Any) -> Any:
     above = magnitude_code > f.max_code
     magnitude = np.float64(np.inf) if above & (magnitude_code == f.infinity_code) else magnitude
     nan = (code == f.nan_code) | (above & (magnitude_code != f.infinity_code))
+    # Without subnormals, several codes are zeros; they have a sign only where a zero can have one.
+    negative &= np.int64(magnitude != _ZERO) | f.has_negative_zero
     value = -magnitude if negative != 0 else magnitude
     return np.float64(np.nan) if nan else value

@@ -142,7 +142,7 @@ def deliver(
         if negative and (k or grid.has_negative_zero):
             value = -value
     tiny = significand.bit_length() + exponent <= grid.emin  # below 2**emin
-    return value, raised | (_UNDERFLOW if tiny and raised else 0)
+    return value, raised | (_UNDERFLOW if tiny and raised == _INEXACT else 0)
 
 
 def round_magnitude(
@@ -246,7 +246,7 @@ def _zero(negative: bool, grid: Grid, overflow: Overflow) -> tuple[float, int]:
         return (-0.0 if negative and grid.has_negative_zero else 0.0), 0
     if overflow in (Overflow.SATURATE, Overflow.SATURATE_FINITE):
         return grid.fmt.smallest_normal, _INEXACT
-    return (math.nan if grid.has_nan else grid.fmt.smallest_normal), _INVALID
+    return (math.nan, _INVALID) if grid.has_nan else (grid.fmt.smallest_normal, _INEXACT)
 
 
 def _stand_in(grid: Grid, overflow: Overflow) -> float:
