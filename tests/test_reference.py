@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import FIXED_MODES, OPERATIONS, SAMPLE_FORMATS, continued_magnitude, formats, operands, reals
 
+from lpsim import formats as lpf
 from lpsim import reference
 from lpsim.formats import Format
 from lpsim.rounding import Flag, Overflow, Rounding
@@ -212,6 +213,20 @@ def test_to_odd_makes_double_rounding_harmless(data: st.DataObject) -> None:
     for rounding in FIXED_MODES:
         direct = both("round", x, narrow, rounding=rounding, overflow="saturate")[0]
         assert same(both("round", once, narrow, rounding=rounding, overflow="saturate")[0], direct)
+
+
+@pytest.mark.parametrize("fmt", ["float16", "float64", "e8m0", "E4M3_nosubnormals"])
+@pytest.mark.parametrize("speck", [Fraction(1, 3**2000), Fraction(1, 2**3000)], ids=["3**-2000", "2**-3000"])
+def test_a_speck_below_every_format_decides_ties(fmt: str, speck: Fraction) -> None:
+    spacing = Fraction(lpf.format(fmt).eps)
+    for low in (Fraction(1), 1 + spacing):  # an even code and an odd one
+        gap = spacing if low + spacing <= 2 else 2 * spacing
+        for sign in (1, -1) if lpf.format(fmt).signed else (1,):
+            for rounding in (Rounding.TIES_TO_EVEN, Rounding.TIES_TO_AWAY, Rounding.TIES_TO_ZERO):
+                above = both("round", sign * (low + gap / 2 + speck), fmt, rounding=rounding)
+                assert above == (sign * float(low + gap), INEXACT)
+                below = both("round", sign * (low + gap / 2 - speck), fmt, rounding=rounding)
+                assert below == (sign * float(low), INEXACT)
 
 
 # Stochastic rounding: all random integers of six bits.
