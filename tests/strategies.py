@@ -192,14 +192,14 @@ def operands(draw: DrawFn, operation: str, fmt: Format) -> tuple[float, ...]:
         return (to_float(target * target),)
     # Short factors leave products and quotients exactly at the target.
     short = st.sampled_from((1.0, -1.0, 0.5, -2.0, 3.0, 0.75))
-    x = Fraction(draw(st.one_of(values(fmt), values(fmt), short, floats(fmt).filter(math.isfinite))))
+    p = Fraction(draw(st.one_of(values(fmt), values(fmt), short, floats(fmt).filter(math.isfinite))))
     if operation == "add":
-        return to_float(x), to_float(target - x)
+        return to_float(p), to_float(target - p)
     if operation == "sub":
-        return to_float(x), to_float(x - target)
+        return to_float(p), to_float(p - target)
     if operation == "mul":
-        return to_float(x), to_float(target / x) if x else to_float(target)
+        return to_float(p), to_float(target / p) if p else to_float(target)
     if operation == "div":
-        return to_float(target * x), to_float(x)
-    y = Fraction(draw(st.one_of(values(fmt), short)))
-    return to_float(x), to_float(y), to_float(target - x * y)
+        return to_float(target * p), to_float(p)
+    q = Fraction(draw(st.one_of(values(fmt), short)))
+    return to_float(p), to_float(q), to_float(target - p * q)

@@ -113,7 +113,9 @@ def test_derived_facts_agree(fmt: Format) -> None:
     else:
         assert math.isnan(fmt.smallest_normal)
     # Codes grow with their values, and special codes lie beyond those of all numbers.
-    codes = sorted({min(c, fmt.max_code) for c in (0, 1, 2, 1 << fmt.mantissa_bits, fmt.max_code - 1, fmt.max_code)})
+    codes = sorted(
+        {min(c, fmt.max_code) for c in (0, 1, 2, 1 << fmt.mantissa_bits, fmt.max_code - 1, fmt.max_code)}
+    )
     magnitudes = [fmt.magnitude(max(c, 0)) for c in codes]
     assert magnitudes == sorted(magnitudes)
     for code in (fmt.infinity_code, fmt.nan_code):
@@ -189,7 +191,7 @@ def test_p3109_out_of_range(args: Any, error: type[Exception], message: str) -> 
 
 # Parsing.
 
-#: Spellings that by custom mean another format than the grammar would give: these have no NaN, and E8M0 no sign.
+#: Spellings that by custom mean another format than the grammar would give: without NaN, or without sign.
 TAKEN = {
     "e2m1fn": "float4_e2m1fn",
     "e2m3fn": "float6_e2m3fn",
@@ -231,7 +233,10 @@ def test_str_is_parsed_back(fmt: Format) -> None:
         ("e8m0", lpf.float8_e8m0fnu),
         ("e2m1fn", lpf.float4_e2m1fn),
         ("E3M2_finite", lpf.float6_e3m2fn),
-        ("E4M3_finite_unsigned_nosubnormals", Format(4, 3, specials="finite", signed=False, subnormals=False)),
+        (
+            "E4M3_finite_unsigned_nosubnormals",
+            Format(4, 3, specials="finite", signed=False, subnormals=False),
+        ),
         ("E4M3B-3_p3109_finite", Format(4, 3, bias=-3, specials="p3109_finite")),
         ("binary8p3", p3109(8, 3)),
         ("binary8p3uf", p3109(8, 3, signed=False, extended=False)),
@@ -245,7 +250,11 @@ def test_spellings(text: str, expected: Format) -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("flaot16", ValueError, "^fmt is 'flaot16', which names no format; allowed: .*did you mean 'float16'"),
+        (
+            "flaot16",
+            ValueError,
+            "^fmt is 'flaot16', which names no format; allowed: .*did you mean 'float16'",
+        ),
         ("", ValueError, "^fmt is '', which names no format; allowed: "),
         ("E4M3FN_finite", ValueError, "^fmt is 'E4M3FN_finite', which names no format; allowed: "),
         ("E4M3_signed", ValueError, "^fmt is 'E4M3_signed', which names no format; allowed: "),
@@ -276,15 +285,30 @@ def test_spellings_of_nothing(spec: Any, error: type[Exception], message: str) -
         ((4, 3), {"bias": 1.5}, TypeError, "^bias is 1.5; allowed: an integer"),
         ((4, 3), {"specials": "ocp"}, ValueError, "^specials is 'ocp'; allowed: 'ieee', 'fn', "),
         ((4, 3), {"specials": 3}, ValueError, "^specials is 3; allowed: "),
-        ((4, 3), {"specials": "fnuz", "signed": False}, ValueError, "^specials is 'fnuz', which needs a sign bit"),
+        (
+            (4, 3),
+            {"specials": "fnuz", "signed": False},
+            ValueError,
+            "^specials is 'fnuz', which needs a sign bit",
+        ),
         ((4, 3), {"signed": 1}, TypeError, "^signed is 1; allowed: True or False"),
         ((4, 3), {"subnormals": None}, TypeError, "^subnormals is None; allowed: True or False"),
         ((4, 3), {"name": 3}, TypeError, "^name is 3; allowed: a string or None"),
         ((0, 3), {}, ValueError, "^exponent_bits=0, mantissa_bits=3 with specials='ieee' leave no code"),
         ((0, 0), {"specials": "finite"}, ValueError, "leave no code for a positive number"),
         ((11, 52), {"specials": "fn"}, ValueError, r"^E11M52FN with bias=1023 has values from 2\*\*-1074 to"),
-        ((11, 52), {"bias": 1024}, ValueError, r"2\*\*-1075 .*allowed: formats whose every value is a binary64"),
-        ((11, 10), {"bias": 1022}, ValueError, r"2\*\*1024; allowed: formats whose every value is a binary64"),
+        (
+            (11, 52),
+            {"bias": 1024},
+            ValueError,
+            r"2\*\*-1075 .*allowed: formats whose every value is a binary64",
+        ),
+        (
+            (11, 10),
+            {"bias": 1022},
+            ValueError,
+            r"2\*\*1024; allowed: formats whose every value is a binary64",
+        ),
     ],
 )
 def test_out_of_range(args: Any, kwargs: Any, error: type[Exception], message: str) -> None:

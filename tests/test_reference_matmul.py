@@ -32,8 +32,8 @@ UNITS = {
     "fp64": Unit(a_format="float64", accumulator_format="float64"),
     "fp16": Unit(a_format="float16", accumulator_format="float16", input_rounding="toward_zero"),
     "fp16 in two roundings": Unit("float16", product_format="float16", accumulator_format="float16"),
-    "mixed": Unit("E4M3FN", "E5M2", input_overflow="saturate", accumulator_format="E8M13", rounding="toward_zero",
-                  output_format="bfloat16"),
+    "mixed": Unit("E4M3FN", "E5M2", input_overflow="saturate", accumulator_format="E8M13",
+                  rounding="toward_zero", output_format="bfloat16"),
     "overflows": Unit("E5M2", product_format="E5M2", accumulator_format="E4M3FN", overflow="to_nan"),
     "toward negative": Unit("E4M3", accumulator_format="E4M3", rounding="toward_negative"),
     "to odd, no negative zero": Unit("E4M3FNUZ", accumulator_format="E5M2FNUZ", rounding="to_odd"),
@@ -65,15 +65,15 @@ def by_definition(a: Any, b: Any, unit: Unit, c: Any, seed: int) -> np.ndarray[A
     out = np.zeros((a.shape[0], b.shape[1])) if c is None else rounded(c, unit.accumulator_format, mode, 3)
     for i, j in np.ndindex(out.shape):
         inner = reference.random_word(seed, i * out.shape[1] + j, 0)
-        acc = float(out[i, j])
+        acc: Any = float(out[i, j])
         for k in range(a.shape[1]):
             x, y = float(a[i, k]), float(b[k, j])
             first, second = (mix(inner + (2 * k + t + 1) * GOLDEN) >> (64 - r) for t in (0, 1))
             if unit.product_format is None:
-                acc = reference.fma(x, y, acc, unit.accumulator_format, bits=second, **mode)  # type: ignore[assignment,arg-type]
+                acc = reference.fma(x, y, acc, unit.accumulator_format, bits=second, **mode)
             else:
-                p = reference.mul(x, y, unit.product_format, bits=first, **mode)  # type: ignore[arg-type]
-                acc = reference.add(acc, p, unit.accumulator_format, bits=second, **mode)  # type: ignore[assignment,arg-type]
+                p: Any = reference.mul(x, y, unit.product_format, bits=first, **mode)
+                acc = reference.add(acc, p, unit.accumulator_format, bits=second, **mode)
         out[i, j] = acc
     return out if unit.output_format is None else rounded(out, unit.output_format, mode, 4)
 
@@ -150,7 +150,9 @@ def test_random_words_are_those_of_splitmix64() -> None:
     assert [mix(1234567 + (i + 1) * GOLDEN) for i in range(4)] == expected
     assert reference.random_word(0, 0) == 0xE220A8397B1DCDAF
     assert reference.random_word(-1, 3) == reference.random_word(2**64 - 1, 3)
-    words = {reference.random_word(seed, i, stream) for seed in (1, 2) for i in range(50) for stream in range(5)}
+    words = {
+        reference.random_word(seed, i, stream) for seed in (1, 2) for i in range(50) for stream in range(5)
+    }
     assert len(words) == 500
 
 

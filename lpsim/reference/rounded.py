@@ -93,8 +93,9 @@ def round_exact(
 ) -> float | tuple[float, Flag]:
     """Round an exact result to a value of ``fmt``; see `round` for the parameters."""
     rounding, overflow = as_rounding(rounding), as_overflow(overflow)
-    grid = grid_of(as_format(fmt))
-    check_overflow(grid.fmt, overflow)
+    fmt = as_format(fmt)
+    check_overflow(fmt, overflow)
+    grid = grid_of(fmt)
     check_random_bits(random_bits)
     if not 0 <= bits < 1 << random_bits:
         raise ValueError(f"bits is {bits}; allowed: 0 to 2**{random_bits} - 1, as random_bits={random_bits}")

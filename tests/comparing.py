@@ -1,0 +1,21 @@
+"""Comparison of results bit for bit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def same(x: float, y: float) -> bool:
+    """Whether two floats are the same value: zeros by sign, and all NaNs are one."""
+    return (x != x and y != y) or (x == y and math.copysign(1, x) == math.copysign(1, y))
+
+
+def assert_same(got: npt.ArrayLike, expected: npt.ArrayLike, inputs: Any) -> None:
+    """Compare arrays element by element, as `same` does; name the inputs of the first differences."""
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    wrong = (got.view(np.uint64) != expected.view(np.uint64)) & ~(np.isnan(got) & np.isnan(expected))
+    assert not wrong.any(), [(inputs[i], got[i], expected[i]) for i in np.flatnonzero(wrong)[:5]]
