@@ -48,7 +48,7 @@ def apply(
     f = parameters(fmt, mode, as_overflow(overflow), _as_random_bits(random_bits))
     words, operands_and_words = None, operands
     if bits is not None:
-        words = _as_words(bits, mode, f.random_bits)
+        words = _as_words(bits, f.random_bits)
         operands_and_words = {**operands, "bits": words}
     shape = broadcast_shape(operands_and_words)
     number = np.uint64(as_seed(seed, mode, alternative=" (or bits=, the random integers)") if bits is None else 0)
@@ -199,9 +199,7 @@ def _as_random_bits(random_bits: Any) -> int:
     return int(random_bits)
 
 
-def _as_words(bits: Any, mode: Rounding, random_bits: int) -> RealArray:
-    if not mode.is_stochastic:
-        raise ValueError(f"bits is given, but rounding={mode.name.lower()!r} uses no random bits; allowed: None")
+def _as_words(bits: Any, random_bits: int) -> RealArray:
     words = np.asarray(bits)
     if words.dtype.kind not in "ui":
         raise TypeError(f"bits has dtype {words.dtype}; allowed: integers")

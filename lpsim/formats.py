@@ -118,10 +118,17 @@ class Format:
         object.__setattr__(self, argument, int(value))
 
     def _check_values(self) -> None:
-        if self.max_code < (1 if self.has_zero else 0):
+        smallest_code = (1 if self.subnormals else 1 << self.mantissa_bits) if self.has_zero else 0
+        given = (
+            f"exponent_bits={self.exponent_bits}, mantissa_bits={self.mantissa_bits}, "
+            f"subnormals={self.subnormals} with specials={self.specials!r}"
+        )
+        if self.max_code < smallest_code:
+            raise ValueError(f"{given} leave no code for a positive number")
+        if self.signed and not self.has_zero and self.nan_code == self.sign_mask:
             raise ValueError(
-                f"exponent_bits={self.exponent_bits}, mantissa_bits={self.mantissa_bits} with "
-                f"specials={self.specials!r} leave no code for a positive number"
+                f"{given} give the code of the smallest negative number to NaN; allowed without a zero: signed=False "
+                "or other specials"
             )
         if self.emax > 1023 or self.quantum_exponent < -1074:
             raise ValueError(
@@ -282,14 +289,17 @@ class Format:
     @property
     def spec(self) -> str:
         """The format spelled out in the grammar of `lpsim.format`, whatever its label."""
-        text = f"E{self.exponent_bits}M{self.mantissa_bits}"
-        if self.bias != _default_bias(self.exponent_bits, self.specials):
-            text += f"B{self.bias}"
+        start, end = f"E{self.exponent_bits}M{self.mantissa_bits}", ""
         if self.specials in ("fn", "fnuz"):
-            text += self.specials.upper()
+            end += self.specials.upper()
         elif self.specials != "ieee":
-            text += f"_{self.specials}"
-        return text + "_nosubnormals" * (not self.subnormals) + "_unsigned" * (not self.signed)
+            end += f"_{self.specials}"
+        end += "_nosubnormals" * (not self.subnormals) + "_unsigned" * (not self.signed)
+        # Some spellings are names of other formats; with the bias they are not.
+        taken = _ALIASES.get((start + end).lower(), self) != self
+        if taken or self.bias != _default_bias(self.exponent_bits, self.specials):
+            start += f"B{self.bias}"
+        return start + end
 
     def __str__(self) -> str:
         return self.name or self.spec
@@ -489,8 +499,12 @@ def p3109(k: int, p: int, signed: bool = True, extended: bool = True) -> Format:
             raise TypeError(f"{argument} is {value!r}; allowed: an integer")
     if not 3 <= k <= 16:
         raise ValueError(f"k is {k}; allowed: 3 to 16")
-    if not 1 <= p <= k - bool(signed):
-        raise ValueError(f"p is {p}; allowed: 1 to {k - bool(signed)} for k={k} and signed={bool(signed)}")
+    smallest = max(1, k + (not signed) - _MAX_EXPONENT_BITS)
+    if not smallest <= p <= k - bool(signed):
+        raise ValueError(
+            f"p is {p}; allowed: {smallest} to {k - bool(signed)} for k={k} and signed={bool(signed)} "
+            f"(at most {_MAX_EXPONENT_BITS} exponent bits)"
+        )
     return Format(
         k - p + (not signed),
         p - 1,

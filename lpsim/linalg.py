@@ -153,7 +153,7 @@ def _start_values(c: npt.ArrayLike | None, shape: tuple[int, ...], unit: MatrixU
     """Return a new array of the accumulators' start values."""
     fmt = unit.accumulator_format
     if c is None:
-        return np.full(shape, 0.0 if fmt.has_zero else fmt.smallest_normal, fmt.carrier)
+        return np.zeros(shape, fmt.carrier)
     start = as_real(c, "c").view(np.ndarray)
     try:
         full = np.broadcast_to(start, shape)

@@ -37,12 +37,6 @@ SAMPLE_FORMATS = (
 )  # fmt: skip
 
 
-def is_sound(fmt: Format) -> bool:
-    """Whether the format has a positive value, and with each value its negative."""
-    no_negative_minimum = fmt.signed and not fmt.has_zero and fmt.nan_code == fmt.sign_mask
-    return fmt.max > 0 and not no_negative_minimum
-
-
 @st.composite
 def formats(
     draw: DrawFn, max_bits: int = 64, max_mantissa_bits: int = 52, max_exponent_bits: int = 11
@@ -63,12 +57,9 @@ def formats(
     if low <= high and draw(st.booleans()):
         kwargs["bias"] = draw(st.one_of(st.sampled_from((low, high)), st.integers(low, high)))
     try:
-        fmt = Format(exponent_bits, mantissa_bits, **kwargs)
+        return Format(exponent_bits, mantissa_bits, **kwargs)
     except ValueError:  # no room for a number beside the special codes, or for the default bias
         reject()
-    if not is_sound(fmt):
-        reject()
-    return fmt
 
 
 def roundings(stochastic: bool = True) -> SearchStrategy[Rounding]:

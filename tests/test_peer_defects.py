@@ -61,19 +61,10 @@ class Kernels:
 
     def matmul(self, a: Any, b: Any, **unit: Any) -> Any:
         """Multiply matrices with a unit given by its fields."""
-        return lpsim.matmul(np.asarray(a), np.asarray(b), lpsim.MatrixUnit(**UNIT | unit))  # type: ignore[attr-defined]
+        return lpsim.matmul(np.asarray(a), np.asarray(b), lpsim.MatrixUnit(**UNIT | unit))
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(Reference(), id="reference"),
-        pytest.param(
-            Kernels(),
-            id="kernels",
-            marks=pytest.mark.skipif(not hasattr(lpsim, "round"), reason="no kernels"),
-        ),
-    ]
-)
+@pytest.fixture(params=[pytest.param(Reference(), id="reference"), pytest.param(Kernels(), id="kernels")])
 def impl(request: pytest.FixtureRequest) -> Any:
     return request.param
 
