@@ -163,5 +163,5 @@ def _kind(value: float, fmt: Format) -> str:
         return "infinity"
     if value == 0:
         return "zero"
-    return "normal" if abs(value) >= math.ldexp(1.0, fmt.emin) else "subnormal"
+    return "normal" if math.frexp(value)[1] > fmt.emin else "subnormal"
 

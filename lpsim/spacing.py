@@ -55,19 +55,23 @@ def values(fmt: FormatLike) -> RealArray:
 
 
 def _index(x: RealArray, fmt: Format) -> npt.NDArray[np.int64]:
-    """Return the position of values among the format's values: 0 is zero, infinities are included."""
+    """Return the position of values among the format's values, infinities included.
+
+    Zero, or in a format without it the smallest positive value, is at 0; the next one below is at -1.
+    """
     codes = np.asarray(encode(x, fmt))
     magnitude = (codes & fmt.code_dtype.type(fmt.magnitude_mask)).astype(np.int64)
     if not fmt.subnormals and fmt.has_zero:
         magnitude = np.maximum(magnitude - ((1 << fmt.mantissa_bits) - 1), 0)
-    return np.where(np.signbit(x), -magnitude, magnitude)
+    return np.where(np.signbit(x), -magnitude - (not fmt.has_zero), magnitude)
 
 
 def _value_at(index: npt.NDArray[np.int64], negative_zero: Any, fmt: Format) -> RealArray:
     """Return the value at a position; beyond the last one NaN, or the last one if there is no NaN."""
     last = fmt.max_code + fmt.has_infinity
     gap = (1 << fmt.mantissa_bits) - 1 if not fmt.subnormals and fmt.has_zero else 0
-    magnitude = np.abs(index) + np.where(index != 0, gap, 0)
+    magnitude = np.where(index < 0, -index - (not fmt.has_zero), index)
+    magnitude += np.where(index != 0, gap, 0)
     first_invalid = (magnitude > last) | ((index < 0) & (not fmt.signed))
     clipped = np.minimum(np.where((index < 0) & (not fmt.signed), 0, magnitude), last)
     found = np.asarray(decode(clipped.astype(fmt.code_dtype), fmt))
@@ -116,21 +120,23 @@ def nextafter(x: npt.ArrayLike, direction: npt.ArrayLike, fmt: FormatLike) -> An
     shape = broadcast_shape({"x": start, "direction": target})
     start, target = np.broadcast_to(start, shape), np.broadcast_to(target, shape)
     nan = np.isnan(start) | np.isnan(target)
-    start = np.where(nan, 1, start)
+    start = np.where(nan, 1, start).astype(np.float64)
     up = target > start
-    inside = np.where(np.isinf(start), np.copysign(fmt.max, start), start)
-    if not fmt.signed:
-        inside = np.maximum(inside, 0 if fmt.has_zero else fmt.min)
-    below = np.asarray(round(inside, fmt, Rounding.TOWARD_NEGATIVE, "saturate"))
-    above = np.asarray(round(inside, fmt, Rounding.TOWARD_POSITIVE, "saturate"))
-    step = np.where(up, 1, -1)
-    base = np.where(up, below, above)
+    infinite = np.isinf(start) & fmt.has_infinity & ((start > 0) | fmt.signed)
+    inside = np.clip(start, fmt.min, fmt.max)
+    toward = np.where(
+        up,
+        round(inside, fmt, Rounding.TOWARD_NEGATIVE, "saturate"),
+        round(inside, fmt, Rounding.TOWARD_POSITIVE, "saturate"),
+    )
     # Infinities sit one position past the largest finite value; they take part like any other value.
-    position = _index(base, fmt) + np.where(np.isinf(start) & fmt.has_infinity, np.where(start > 0, 1, -1), 0)
-    moved = _value_at(position + step, ~up, fmt)
-    outside = np.abs(start) > fmt.max
-    towards_inside = outside & (up == (start < 0)) & ~(np.isinf(start) & fmt.has_infinity)
-    moved = np.where(towards_inside, np.copysign(fmt.carrier.type(fmt.max), start), moved)
+    position = _index(toward, fmt) + np.where(infinite, np.where(start > 0, 1, -1), 0)
+    if not fmt.has_zero:
+        # Rounding leaves no gap around zero, but there is one: from position -1 to 0.
+        position = np.where(np.abs(inside) < fmt.smallest_normal, np.where(up, -1, 0), position)
+    moved = _value_at(position + np.where(up, 1, -1), ~up, fmt)
+    moved = np.where(up & (start < fmt.min) & ~infinite, fmt.min, moved)
+    moved = np.where(~up & (start > fmt.max) & ~infinite, fmt.max, moved)
     result = np.where(target == start, round(start, fmt), moved)
     result = np.where(nan, np.nan, result).astype(fmt.carrier)
     return result if result.ndim else result[()]

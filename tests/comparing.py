@@ -16,6 +16,6 @@ def same(x: float, y: float) -> bool:
 
 def assert_same(got: npt.ArrayLike, expected: npt.ArrayLike, inputs: Any) -> None:
     """Compare arrays element by element, as `same` does; name the inputs of the first differences."""
-    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    got, expected = np.array(got, np.float64).ravel(), np.array(expected, np.float64).ravel()
     wrong = (got.view(np.uint64) != expected.view(np.uint64)) & ~(np.isnan(got) & np.isnan(expected))
     assert not wrong.any(), [(inputs[i], got[i], expected[i]) for i in np.flatnonzero(wrong)[:5]]

@@ -114,9 +114,9 @@ def encode(x: Operand | Fraction, fmt: FormatLike, **mode: Unpack[_EncodeMode]) 
 
 def _magnitude_code(magnitude: float, fmt: Format) -> int:
     """Return the code of a finite, nonnegative value of ``fmt``."""
-    if magnitude < math.ldexp(1.0, fmt.emin):
-        return int(math.ldexp(magnitude, -fmt.quantum_exponent))
     fraction, exponent = math.frexp(magnitude)
+    if magnitude == 0 or exponent - 1 < fmt.emin:
+        return int(math.ldexp(magnitude, -fmt.quantum_exponent))
     significand = int(math.ldexp(fraction, fmt.precision))
     exponent_field = exponent - 1 - fmt.emin + fmt.has_zero
     return (exponent_field << fmt.mantissa_bits) + significand - (1 << fmt.mantissa_bits)
