@@ -123,7 +123,7 @@ class Format:
             f"exponent_bits={self.exponent_bits}, mantissa_bits={self.mantissa_bits}, "
             f"subnormals={self.subnormals} with specials={self.specials!r}"
         )
-        if self.max_code < smallest_code:
+        if self.max_code < smallest_code or self.bits == 0:
             raise ValueError(f"{given} leave no code for a positive number")
         if self.signed and not self.has_zero and self.nan_code == self.sign_mask:
             raise ValueError(

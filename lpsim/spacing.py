@@ -120,7 +120,7 @@ def nextafter(x: npt.ArrayLike, direction: npt.ArrayLike, fmt: FormatLike) -> An
     shape = broadcast_shape({"x": start, "direction": target})
     start, target = np.broadcast_to(start, shape), np.broadcast_to(target, shape)
     nan = np.isnan(start) | np.isnan(target)
-    start = np.where(nan, 1, start).astype(np.float64)
+    start, target = np.where(nan, 1, start).astype(np.float64), np.where(nan, 1, target).astype(np.float64)
     up = target > start
     infinite = np.isinf(start) & fmt.has_infinity & ((start > 0) | fmt.signed)
     inside = np.clip(start, fmt.min, fmt.max)

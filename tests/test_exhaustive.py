@@ -147,7 +147,9 @@ def test_every_code_of_16_bits(fmt: lp.Format) -> None:
     codes = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16)
     values = lp.decode(codes, fmt)
     dtype = np.float16 if fmt == lp.float16 else ml_dtypes.bfloat16
-    np.testing.assert_array_equal(bits_of(values), bits_of(codes.view(dtype).astype(np.float32)))
+    with np.errstate(invalid="ignore"):
+        peer = codes.view(dtype).astype(np.float32)
+    np.testing.assert_array_equal(bits_of(values), bits_of(peer))
     number = ~np.isnan(values)
     np.testing.assert_array_equal(lp.encode(values[number], fmt), codes[number])
     np.testing.assert_array_equal(bits_of(lp.round(values, fmt)), bits_of(values))

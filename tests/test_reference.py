@@ -95,7 +95,7 @@ def test_round_is_the_table_look_up(data: st.DataObject) -> None:
             tiny = abs(x) < Fraction(2) ** fmt.emin
             expected = by_definition(x, fmt, rounding, random_bits, bits)
             if expected is None:
-                assert flags == OVERFLOW | (Flag.UNDERFLOW if tiny else NONE)
+                assert flags == OVERFLOW
                 continue
             sign = -1.0 if x < 0 and (expected or fmt.has_negative_zero) else 1.0
             assert same(value, math.copysign(float(expected), sign))
