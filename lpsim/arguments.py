@@ -47,7 +47,7 @@ def as_real(value: Any, argument: str) -> RealArray:
     if dtype.name in ("float32", "float64"):
         return array
     if dtype.name == "float16" or dtype.name in NAMED_FORMATS or dtype.name in _SMALL_INTEGERS:
-        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
             return array.astype(np.float32)
     if dtype.kind in "bui":
         if dtype.itemsize <= 2:

@@ -150,7 +150,7 @@ def _iterate_buffered(
         casting="same_kind",
         buffersize=_BUFFER,
     )
-    with iterator:
+    with iterator, np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
         for chunk in iterator:
             run(chunk, start)
             start += chunk[0].size

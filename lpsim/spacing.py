@@ -183,7 +183,7 @@ def ulp(x: npt.ArrayLike, fmt: FormatLike) -> Any:
         normal, np.minimum(exponent, fmt.emax) - fmt.mantissa_bits, fmt.quantum_exponent if fmt.subnormals else fmt.emin
     )
     spacing = np.ldexp(1.0, quantum)
-    result = np.where(np.isfinite(array), spacing, np.abs(array)).astype(np.float64)
+    result = np.where(np.isfinite(array), spacing, np.where(np.isnan(array), np.nan, np.inf))
     return result if result.ndim else result[()]
 
 

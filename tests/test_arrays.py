@@ -176,6 +176,19 @@ def test_subclasses_are_kept() -> None:
     np.testing.assert_array_equal(np.asarray(lp.round(x, "half")), lp.round(X, "half"))
 
 
+def test_signalling_nans_pass_quietly() -> None:
+    signalling = np.array([0x7F800001, 0xFF800001, 0x3F800000], np.uint32).view(np.float32)
+    half = np.array([0x7C01, 0xFC01, 0x3C00], np.uint16).view(np.float16)
+    for x in (signalling, half):
+        assert_same(lp.add(x, np.zeros(3), "bf16"), [math.nan, math.nan, 1], range(3))
+        assert_same(lp.add(x[::-1], np.zeros(3), "bf16"), [1, math.nan, math.nan], range(3))
+        assert_same(lp.round(x, "double"), [math.nan, math.nan, 1], range(3))
+        assert lp.encode(x, "half").tolist() == [0x7E00, 0x7E00, 0x3C00]
+        assert_same(lp.ulp(x, "half"), [math.nan, math.nan, 2.0**-10], range(3))
+        assert_same(lp.nextafter(x, 2, "half"), [math.nan, math.nan, 1 + 2.0**-10], range(3))
+        assert_same(lp.matmul(x[:, np.newaxis], [[1.0]]), [math.nan, math.nan, 1], range(3))
+
+
 def test_neg_and_abs() -> None:
     assert_same(lp.neg([0.0, -0.0, 2.3], "e4m3"), [-0.0, 0.0, -2.25], range(3))
     assert_same(lp.abs([-0.0, -2.3, -math.inf], "e4m3"), [0.0, 2.25, math.inf], range(3))

@@ -37,7 +37,8 @@ SMALL_FORMATS = tuple(small_formats())
 
 def bits_of(values: Any) -> np.ndarray:
     """Binary64 patterns with one NaN, to compare values to the bit."""
-    values = np.array(values, np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        values = np.array(values, np.float64)
     values[np.isnan(values)] = np.nan
     return values.view(np.int64)
 
