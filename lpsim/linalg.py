@@ -174,8 +174,10 @@ def _is_native(unit: MatrixUnit) -> bool:
 def _accumulate(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, seed: np.uint64, start: int) -> None:
     """Add the products of two matrices to the accumulators in ``out``, in parallel over rows or columns."""
     native = _is_native(unit)
-    dtype = out.dtype if native else np.dtype(np.float64)
-    a, b = _read_only(a, dtype), _read_only(b, dtype)
+    formats = (unit.a_format, unit.b_format, unit.product_format or unit.accumulator_format, unit.accumulator_format)
+    narrow = all(fmt.carrier == np.float32 for fmt in formats)
+    dtype = out.dtype if native else np.dtype(np.float32 if narrow else np.float64)
+    a, b, result, out = _read_only(a, dtype), _read_only(b, dtype), out, np.ascontiguousarray(out, dtype)
     if native:
         native_kernel = native_matmul_kernel()
     else:
@@ -198,6 +200,8 @@ def _accumulate(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, se
         # Whole cache lines to each thread.
         grain = -(-max(1, _GRAIN // max(a.size, 1)) // 16) * 16
         map_ranges(lambda *columns: run((0, m), columns), n, smallest=grain)
+    if out is not result:
+        result[...] = out
 
 
 def _read_only(matrix: RealArray, dtype: np.dtype[Any]) -> RealArray:

@@ -62,11 +62,7 @@ def is_negative(x: Any) -> Any:
 
 
 @core_function
-def decompose(x: Any) -> Any:
-    """Return (m, e) with ``x == m * 2**e`` and 1 <= abs(m) < 2, also for subnormal x.
-
-    Zero gives (0.0, a very small e). For infinities and NaNs the result means nothing.
-    """
+def _decompose_any(x: Any) -> Any:
     tiny = (bits_of(x) & MAGNITUDE_MASK) < IMPLICIT_BIT
     bits = bits_of(x * _TWO_54 if tiny else x)
     exponent = ((bits >> np.int64(52)) & np.int64(0x7FF)) - np.int64(1023)
@@ -74,6 +70,31 @@ def decompose(x: Any) -> Any:
     significand = float_of((bits & _SIGN_AND_FRACTION) | _ONE)
     zero = x == np.float64(0.0)
     return (np.float64(0.0) if zero else significand), (_ZERO_EXPONENT if zero else exponent)
+
+
+@core_function
+def _decompose_binary32(x: Any) -> Any:
+    return np.float64(x), np.int64(0)
+
+
+def decompose(x: Any) -> Any:
+    """Return (m, e) with ``x == m * 2**e`` and m so near to 1 that error-free transformations of it are exact.
+
+    For float64, 1 <= abs(m) < 2, also for subnormal x, and zero gives (0.0, a very small e). A float32 is its own m:
+    in binary64 no product, quotient or residual of such numbers overflows or underflows. For
+    infinities and NaNs the result means nothing.
+    """
+    return _decompose_binary32(x) if isinstance(x, np.float32) else _decompose_any(x)
+
+
+@overload(decompose, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _decompose_overload(x: Any) -> Any:
+    chosen = _decompose_binary32 if x == types.float32 else _decompose_any
+
+    def implementation(x: Any) -> Any:
+        return chosen(x)
+
+    return implementation
 
 
 def fma(x: Any, y: Any, z: Any) -> Any:

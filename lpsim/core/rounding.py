@@ -82,13 +82,14 @@ def _deliver(parts: Any, negative: Any, rounded: Any, exponent: Any, quantum: An
     zero_flags = (_INVALID if zero != zero else _INEXACT) if zero != _ZERO else np.int64(0)
     infinity = f.infinity_negative if plain < _ZERO else f.infinity_positive
     infinity_flags = _OVERFLOW_INEXACT if infinity != plain else np.int64(0)
+    infinity_flags |= flags
     infinity_flags = _INVALID if (plain < _ZERO) & (f.signed == 0) else infinity_flags
     nan = plain != plain
     out = zero if plain == _ZERO else infinity
     out_flags = zero_flags if plain == _ZERO else infinity_flags
     out = np.float64(np.nan) if nan else out
-    out_flags = np.int64(0) if nan else out_flags
-    return (out if special else finite), flags | (out_flags if special else finite_flags)
+    out_flags = flags if nan else out_flags
+    return (out if special else finite), (out_flags if special else finite_flags)
 
 
 @core_function

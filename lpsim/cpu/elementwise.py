@@ -48,7 +48,7 @@ def _build(operation: int, randomness: int, flags: bool, codes: bool, fingerprin
         assert fingerprint >= 0
         key = stream_key(seed, stream)
         for i in range(out.size):
-            parts = exact_result(operation, np.float64(x[i]), np.float64(y[i]), np.float64(z[i]), f)
+            parts = exact_result(operation, x[i], y[i], z[i], f)
             if randomness == NONE:
                 value, exceptions = round_parts(parts, f)
             elif randomness == COUNTER:

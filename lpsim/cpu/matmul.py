@@ -48,9 +48,10 @@ def _build_native(fingerprint: int) -> Callable[..., None]:
 def matmul_kernel(*, fused: bool, stochastic: bool) -> Callable[..., None]:
     """Return ``kernel(a, b, out, rows, columns, seed, start, product, accumulator)``.
 
-    The matrices are C-contiguous float64; ``out`` is float32 or float64. ``product`` and ``accumulator`` are the
-    Params of the two roundings of a step, of which the fused kernel does the second only. ``start`` is the index of
-    ``out[0, 0]`` in the whole result: it selects the random words.
+    The matrices are C-contiguous and of one dtype: float32 if that is the carrier of all the formats involved (which
+    is faster), else float64. ``product`` and ``accumulator`` are the Params of the two roundings of a step, of which
+    the fused kernel does the second only. ``start`` is the index of ``out[0, 0]`` in the whole result: it selects
+    the random words.
     """
     return _build(fused, stochastic, source_fingerprint())
 
@@ -62,12 +63,11 @@ def _build(fused: bool, stochastic: bool, fingerprint: int) -> Callable[..., Non
     ) -> None:
         assert fingerprint >= 0
         width = columns[1] - columns[0]
-        accumulators = np.empty(width, np.float64)
         keys = np.empty(width, np.uint64)
         key = stream_key(seed, 0)
         for i in range(rows[0], rows[1]):
+            accumulators = out[i, columns[0] : columns[1]]
             for j in range(width):
-                accumulators[j] = out[i, columns[0] + j]
                 keys[j] = word_at(key, start + i * out.shape[1] + columns[0] + j)
             for k in range(a.shape[1]):
                 factor = a[i, k]
@@ -82,13 +82,11 @@ def _build(fused: bool, stochastic: bool, fingerprint: int) -> Callable[..., Non
                             term = round_parts_stochastic(parts, word, product)[0]
                         else:
                             term = round_parts(parts, product)[0]
-                        parts = exact_add(accumulators[j], term, accumulator)
+                        parts = exact_add(accumulators[j], out.dtype.type(term), accumulator)
                     if stochastic:
                         word = random_integer(word_at(keys[j], 2 * k + 1), accumulator)
                         accumulators[j] = round_parts_stochastic(parts, word, accumulator)[0]
                     else:
                         accumulators[j] = round_parts(parts, accumulator)[0]
-            for j in range(width):
-                out[i, columns[0] + j] = accumulators[j]
 
     return compile_kernel(kernel)
