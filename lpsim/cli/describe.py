@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,10 +16,9 @@ from lpsim.cli.output import bad_input, fail, print_json, show
 from lpsim.describe import Description
 from lpsim.rounding import as_overflow, as_rounding
 
-__all__ = ["describe"]
+__all__ = ["EXAMPLES", "describe"]
 
-_EXAMPLES = """
-Examples:
+EXAMPLES = """Examples:
 
 lpsim describe -27.15625 --format fp16
 
@@ -66,12 +66,7 @@ def describe(
         if modes["rounding"].is_stochastic:
             fail(f"--rounding is {rounding!r}, whose result is random; allowed: the deterministic modes")
         found = [(value, lp.describe(value, fmt, **modes)) for value in numbers for fmt in chosen]
-        for each in codes:
-            # Codes too large for any format must reach the library's own check.
-            array = np.array(each, dtype=np.uint64) if each < 1 << 64 else np.array(each, dtype=object)
-            for fmt in chosen:
-                value = float(lp.decode(array, fmt))
-                found.append((value, lp.describe(value, fmt)))
+    found += [_of_code(each, fmt) for each in codes for fmt in chosen]
     if json:
         print_json([_as_dict(value, description) for value, description in found])
     else:
@@ -79,7 +74,21 @@ def describe(
             show(_heading(value, description), _table(description))
 
 
-describe.__doc__ = f"{describe.__doc__}\n{_EXAMPLES}"
+def _of_code(code: int, fmt: lp.Format) -> tuple[float, Description]:
+    if code >= 1 << fmt.bits:
+        fail(f"--code is {code:#x}; allowed: 0 to {(1 << fmt.bits) - 1:#x}, the codes of {fmt}")
+    value = float(lp.decode(np.array(code, dtype=fmt.code_dtype), fmt))
+    described = lp.describe(value, fmt)
+    # Several codes may stand for one value (NaNs); show the one that was asked for.
+    bits = f"{code:0{fmt.bits}b}"
+    return value, dataclasses.replace(
+        described,
+        code=code,
+        hex=f"0x{code:0{len(described.hex) - 2}X}",
+        sign=bits[: fmt.signed],
+        exponent_bits=bits[fmt.signed : fmt.signed + fmt.exponent_bits],
+        fraction_bits=bits[fmt.signed + fmt.exponent_bits :],
+    )
 
 
 def _heading(value: float, description: Description) -> Text:

@@ -14,7 +14,15 @@ from lpsim import units
 from lpsim.cli.output import bad_input, fail
 from lpsim.units import MatrixUnit
 
-__all__ = ["load_matrix", "parse_code", "parse_formats", "parse_number", "parse_units", "prepare_figure"]
+__all__ = [
+    "check_folder",
+    "load_matrix",
+    "parse_code",
+    "parse_formats",
+    "parse_number",
+    "parse_units",
+    "prepare_figure",
+]
 
 
 def parse_number(text: str) -> float:
@@ -38,21 +46,21 @@ def parse_code(text: str) -> int:
 
 def parse_formats(names: list[str]) -> list[lp.Format]:
     """Read formats, each option holding one or several separated by commas."""
-    with bad_input(about="--format: "):
+    with bad_input("--format: "):
         return [lp.format(name) for text in names for name in text.split(",")]
 
 
 def parse_units(text: str) -> list[MatrixUnit]:
     """Read the names of units, separated by commas."""
-    with bad_input(about="--unit: "):
+    with bad_input("--unit: "):
         return [units.get(name.strip()) for name in text.split(",")]
 
 
 def load_matrix(path: Path, argument: str) -> npt.NDArray[Any]:
     """Read a matrix of real numbers from a ``.npy`` file."""
     # What NumPy raises for damaged files depends on where the damage is.
-    damage = (ValueError, EOFError, OverflowError, MemoryError, SyntaxError, zipfile.BadZipFile)
-    with bad_input(OSError, *damage, about=f"{argument}: cannot read {str(path)!r} as a .npy file: "):
+    damage = (OSError, ValueError, EOFError, OverflowError, MemoryError, SyntaxError, zipfile.BadZipFile)
+    with bad_input(f"{argument}: cannot read {str(path)!r} as a .npy file: ", damage):
         array = np.load(path, allow_pickle=False)
     if not isinstance(array, np.ndarray):
         array.close()

@@ -23,11 +23,13 @@ def fail(sentence: str) -> NoReturn:
 
 
 @contextmanager
-def bad_input(*kinds: type[Exception], about: str = "") -> Iterator[None]:
+def bad_input(
+    about: str = "", kinds: tuple[type[Exception], ...] = (ValueError, TypeError)
+) -> Iterator[None]:
     """Turn errors of the given kinds, by default those the library raises for bad arguments, into `fail`."""
     try:
         yield
-    except kinds or (ValueError, TypeError) as error:
+    except kinds as error:
         fail(f"{about}{error}")
 
 
