@@ -22,9 +22,13 @@ app = typer.Typer(
 
 
 def _print_version(wanted: bool) -> None:
-    if wanted:
+    if not wanted:
+        return
+    try:
         print(f"lpsim {metadata.version('lpsim')}")
-        raise typer.Exit
+    except metadata.PackageNotFoundError:  # run from a source tree
+        print("lpsim, version unknown: it is not installed")
+    raise typer.Exit
 
 
 @app.callback()

@@ -14,7 +14,7 @@ import lpsim as lp
 from lpsim.cli.inputs import parse_code, parse_formats, parse_number
 from lpsim.cli.output import bad_input, fail, print_json, show
 from lpsim.describe import Description
-from lpsim.rounding import as_overflow, as_rounding
+from lpsim.rounding import Overflow, Rounding, as_overflow, as_rounding
 
 __all__ = ["EXAMPLES", "describe"]
 
@@ -30,11 +30,16 @@ lpsim describe --code 0xCECA --format fp16
 """
 
 
+def _names(modes: type[Rounding] | type[Overflow]) -> str:
+    usable = [mode for mode in modes if not (isinstance(mode, Rounding) and mode.is_stochastic)]
+    return ", ".join(mode.name.lower() for mode in usable)
+
+
 def describe(
     values: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="VALUE...",
+            metavar="VALUE",
             show_default=False,
             help="Numbers: decimal (read as binary64), hexadecimal such as 0x1.8p3, inf or nan.",
         ),
@@ -47,8 +52,8 @@ def describe(
         list[str] | None,
         typer.Option(help="Describe the value of this code of the format.", show_default=False),
     ] = None,
-    rounding: Annotated[str, typer.Option(help="Rounding mode.")] = "ties_to_even",
-    overflow: Annotated[str, typer.Option(help="What happens beyond the largest value.")] = "ieee",
+    rounding: Annotated[str, typer.Option(help=f"One of {_names(Rounding)}.")] = "ties_to_even",
+    overflow: Annotated[str, typer.Option(help=f"One of {_names(Overflow)}.")] = "ieee",
     json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Show sign, exponent and fraction bits, the code, the exact value and the error of each VALUE."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import MAGIC_PREFIX, read_array
 
 import lpsim as lp
 from lpsim import units
@@ -53,18 +52,18 @@ def parse_formats(names: list[str]) -> list[lp.Format]:
 def parse_units(text: str) -> list[MatrixUnit]:
     """Read the names of units, separated by commas."""
     with bad_input("--unit: "):
-        return [units.get(name.strip()) for name in text.split(",")]
+        return [units.get(name) for name in dict.fromkeys(map(str.strip, text.split(",")))]
 
 
 def load_matrix(path: Path, argument: str) -> npt.NDArray[Any]:
     """Read a matrix of real numbers from a ``.npy`` file."""
-    # What NumPy raises for damaged files depends on where the damage is.
-    damage = (OSError, ValueError, EOFError, OverflowError, MemoryError, SyntaxError, zipfile.BadZipFile)
-    with bad_input(f"{argument}: cannot read {str(path)!r} as a .npy file: ", damage):
-        array = np.load(path, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        array.close()
-        fail(f"{argument} is {str(path)!r}, a .npz archive; allowed: a .npy file with one array")
+    with bad_input(f"{argument}: ", (OSError,)), path.open("rb") as file:
+        if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+            fail(f"{argument} is {str(path)!r}, which is no .npy file; allowed: what numpy.save writes")
+        file.seek(0)
+        # What NumPy raises for a damaged file depends on where the damage is.
+        with bad_input(f"{argument}: cannot read {str(path)!r}: ", (Exception,)):
+            array = read_array(file, allow_pickle=False)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         fail(
             f"{argument} is {str(path)!r} of dtype {array.dtype}; allowed: real numbers "

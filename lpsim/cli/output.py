@@ -30,7 +30,7 @@ def bad_input(
     try:
         yield
     except kinds as error:
-        fail(f"{about}{error}")
+        fail(about + " ".join(str(error).split()))
 
 
 def show(*renderables: Any) -> None:
@@ -58,7 +58,7 @@ def _strict(content: Any) -> Any:
 
 def number(x: float, digits: int = 3) -> str:
     """Return a number for a table."""
-    return f"{x:.{digits}g}" if x == 0 or 1e-3 <= abs(x) < 1e4 else f"{x:.{digits - 1}e}"
+    return f"{x:.{digits}g}" if x == 0 or 1e-3 <= abs(x) < 1e5 else f"{x:.{digits - 1}e}"
 
 
 def progress() -> Progress:
