@@ -153,21 +153,23 @@ def matmul_bound(a: npt.ArrayLike, b: npt.ArrayLike, unit: MatrixUnit | str) -> 
     far_right = _farthest(right, unit.b_format, unit.input_rounding)
     with np.errstate(over="ignore", invalid="ignore"):
         magnitude = np.abs(left) @ np.abs(right)
+        # Terms that are zero lose nothing to underflow.
+        terms = (left != 0).astype(np.float64) @ (right != 0).astype(np.float64)
         if not (np.isfinite(far_left).all() and np.isfinite(far_right).all()):
             return np.full_like(magnitude, np.inf)
 
         reach = far_left @ far_right
         if unit.product_format is not None:
             reach *= 1 + _roundoff(unit.product_format, unit.rounding)
-            reach += n * _underflow(unit.product_format, unit.rounding)
+            reach += terms * _underflow(unit.product_format, unit.rounding)
         u = _roundoff(unit.accumulator_format, unit.rounding)
         # What a sum loses to underflow counts as a change of its new term, so it comes before growth.
-        reach += n * _underflow(unit.accumulator_format, unit.rounding)
+        reach += terms * _underflow(unit.accumulator_format, unit.rounding)
         reach *= 1 + (n * u if unit.rounding.is_nearest else np.expm1(n * np.log1p(u)))
         beyond = reach > unit.accumulator_format.max
         if unit.output_format is not None:
             reach *= 1 + _roundoff(unit.output_format, unit.rounding)
-            reach += _underflow(unit.output_format, unit.rounding)
+            reach += np.minimum(terms, 1) * _underflow(unit.output_format, unit.rounding)
             beyond |= reach > unit.output_format.max
         bound: _Reals = np.where(beyond, np.inf, np.maximum(reach - magnitude, 0.0))
     return bound

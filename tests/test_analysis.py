@@ -62,6 +62,12 @@ def test_bound_is_infinite_where_overflow_is_possible():
     assert np.isinf(matmul_bound(a, b + 1, "fp16_fp16acc")).tolist() == [[True, True], [False, False]]
 
 
+def test_where_all_terms_are_zero_the_bound_is_zero():
+    a, b = np.array([[0.0, 1.0], [1.0, 1.0]]), np.array([[1.0], [0.0]])
+    assert (matmul_bound(a, b, "fp16_fp16acc") > 0).tolist() == [[False], [True]]
+    assert np.isfinite(product_error([[0.0], [1.0]], a, b, "fp16_fp16acc").max_componentwise_bound)
+
+
 def test_measures_by_hand():
     a, b = np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, -1.0]])
     error = product_error(np.array([[3.5, -4.0]]), a, b, "fp32")
