@@ -29,11 +29,11 @@ class Matmul:
 class Shapes:
     """TF32 products of shapes that are hard to spread over threads and vectors."""
 
-    params = [(1, 4096, 1), (1, 4096, 64), (1000, 64, 1), (64, 1797, 64)]
-    param_names = ("m, k, n",)
+    params = ["1 x 4096 x 1", "1 x 4096 x 64", "1000 x 64 x 1", "64 x 1797 x 64"]
+    param_names = ("m x k x n",)
 
     def setup(self, shape):
-        m, k, n = shape
+        m, k, n = map(int, shape.split(" x "))
         rng = np.random.default_rng(0)
         self.a, self.b = rng.normal(size=(m, k)), rng.normal(size=(k, n))
         lp.matmul(self.a, self.b)
