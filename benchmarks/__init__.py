@@ -1,0 +1,1 @@
+"""Benchmarks for asv; README.md says how to run them."""

@@ -1,0 +1,50 @@
+"""The Typer application: its commands and options common to all."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from lpsim.cli import demo, describe, formats, matmul
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="lpsim",
+    help="Simulate low-precision floating-point formats and matrix units, bit by bit.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        print(f"lpsim {metadata.version('lpsim')}")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        print("lpsim, version unknown: it is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo")(demo.demo)
+# Negative numbers would be read as options; the command itself complains of values that are no numbers.
+app.command("describe", context_settings={"ignore_unknown_options": True}, epilog=describe.EXAMPLES)(
+    describe.describe
+)
+app.command("formats")(formats.formats)
+app.command("matmul", epilog=matmul.EXAMPLES)(matmul.matmul)

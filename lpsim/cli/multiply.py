@@ -1,0 +1,44 @@
+"""Matrix products in slices of rows, so that a progress bar can move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import lpsim as lp
+from lpsim.units import MatrixUnit
+
+__all__ = ["is_stochastic", "multiply"]
+
+# Enough work that slicing costs nothing, little enough that the bar moves every second or so.
+_OPERATIONS_PER_SLICE = 2**28
+
+
+def is_stochastic(unit: MatrixUnit) -> bool:
+    """Whether a product under the unit depends on random bits."""
+    return unit.rounding.is_stochastic or unit.input_rounding.is_stochastic
+
+
+def multiply(
+    a: npt.NDArray[Any],
+    b: npt.NDArray[Any],
+    unit: MatrixUnit,
+    seed: int | None = None,
+    advance: Callable[[float], None] = lambda part: None,
+) -> npt.NDArray[Any]:
+    """Return ``lpsim.matmul(a, b, unit)``, calling ``advance`` with each finished part of the whole, 1."""
+    rows, inner = a.shape
+    step = max(_OPERATIONS_PER_SLICE // max(inner * b.shape[1], 1), 1)
+    # Random bits depend on the position in the whole array, so such products stay in one piece.
+    if rows <= step or is_stochastic(unit):
+        result = lp.matmul(a, b, unit, seed=seed)
+        advance(1.0)
+        return np.asarray(result)
+    slices = []
+    for start in range(0, rows, step):
+        slices.append(lp.matmul(a[start : start + step], b, unit))
+        advance(min(step, rows - start) / rows)
+    return np.concatenate(slices)

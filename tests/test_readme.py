@@ -1,0 +1,76 @@
+"""What the README says runs, and the check script runs what the README says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lpsim as lp
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.M | re.S)
+
+
+def test_the_first_two_bash_blocks_are_one_line_each():
+    main_job, tests = blocks("bash")[:2]
+    for command in (main_job, tests):
+        assert command.count("\n") == 1
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q ")
+    assert main_job.endswith("/lpsim demo\n")
+    assert tests.endswith("/python -m pytest\n")
+
+
+def test_the_commands_install_extras_that_exist():
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    for command in blocks("bash")[:2]:
+        (extras,) = re.findall(r"\.\[([\w,]+)\]", command)
+        for extra in extras.split(","):
+            assert re.search(rf"^{extra} = \[", pyproject, flags=re.M)
+
+
+def test_the_check_script_runs_the_readme_command():
+    result = subprocess.run(
+        [ROOT / ".ci" / "run", "--print"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout == blocks("bash")[1]
+
+
+def test_the_tour_runs():
+    (tour,) = blocks("python")
+    code = [line for line in tour.splitlines() if line and not line.startswith("import ")]
+    assert len(code) == 10
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", tour],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd=Path(lp.__file__).parents[1],
+    )
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[:3]] == [
+        "tf32",
+        "fp8_e4m3",
+        "bf16_bf16acc",
+    ]
+    assert "1011001010" in result.stdout
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(((?!https?:)[^)]+)\)", README))
+def test_links_lead_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+def test_the_picture_is_small():
+    assert (ROOT / "docs" / "demo.png").stat().st_size < 200_000
+
+
+def test_ten_rounding_modes_are_promised():
+    assert "ten rounding modes" in README.replace("\n", " ")
+    assert len(lp.Rounding) == 10
