@@ -7,13 +7,9 @@ import tempfile
 
 
 def seconds_in_a_fresh_process(statement, cache, setup="pass"):
-    code = (
-        f"import time; {setup}; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
-    )
+    code = f"import time; {setup}; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
     environment = os.environ | {"NUMBA_CACHE_DIR": cache}
-    result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     return float(result.stdout.split()[-1])
 
 
@@ -42,9 +38,7 @@ class Start:
 
 def track_import_beyond_numba():
     with tempfile.TemporaryDirectory() as folder:
-        return min(
-            seconds_in_a_fresh_process("import lpsim", folder, "import numba, numpy") for _ in range(5)
-        )
+        return min(seconds_in_a_fresh_process("import lpsim", folder, "import numba, numpy") for _ in range(5))
 
 
 track_import_beyond_numba.unit = "seconds"

@@ -56,9 +56,7 @@ class ProductError:
     not_finite: int
 
 
-def product_error(
-    computed: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike, unit: MatrixUnit | str
-) -> ProductError:
+def product_error(computed: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike, unit: MatrixUnit | str) -> ProductError:
     """Compare a product that a unit computed with the float64 product of the same operands.
 
     Parameters

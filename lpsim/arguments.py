@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,16 @@ import numpy.typing as npt
 from lpsim.formats import NAMED_FORMATS, Format
 from lpsim.rounding import Rounding
 
-__all__ = ["RealArray", "as_integer_pair", "as_real", "as_seed", "broadcast_shape", "check_out", "exact_dtype"]
+__all__ = [
+    "RealArray",
+    "as_integer_pair",
+    "as_real",
+    "as_real_float",
+    "as_seed",
+    "broadcast_shape",
+    "check_out",
+    "check_value_out",
+]
 
 RealArray = npt.NDArray[Any]
 
@@ -26,7 +36,7 @@ def _as_array(value: Any, argument: str) -> RealArray:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{argument} is a masked array, whose mask would be lost; allowed: arrays without a mask")
     try:
-        array = np.asanyarray(value)
+        array: RealArray = np.asanyarray(value)
     except ValueError as error:
         raise ValueError(f"{argument} is {value!r:.60}; allowed: a real array of one shape ({error})") from None
     return array
@@ -95,18 +105,20 @@ def broadcast_shape(operands: dict[str, RealArray]) -> tuple[int, ...]:
         raise ValueError(f"{shapes}; allowed: shapes that broadcast together") from None
 
 
-def exact_dtype(dtype: np.dtype[Any], fmt: Format) -> bool:
+def _holds(dtype: np.dtype[Any], fmt: Format) -> bool:
     """Return whether a NumPy floating-point dtype holds every value of a format."""
     if dtype == np.float64:
         return True
     if dtype.name == "float32":
-        return fmt.carrier == np.float32
+        return bool(fmt.carrier == np.float32)
     if dtype.name == "float16":
         return fmt.mantissa_bits <= 10 and fmt.emax <= 15 and fmt.quantum_exponent >= -24
     return False
 
 
-def check_out(out: Any, shape: tuple[int, ...], allowed: str, holds: Any, argument: str = "out") -> RealArray:
+def check_out(
+    out: Any, shape: tuple[int, ...], allowed: str, holds: Callable[[np.dtype[Any]], bool], argument: str = "out"
+) -> RealArray:
     """Return ``out`` if results of this shape can be written to it.
 
     Parameters
@@ -133,6 +145,13 @@ def check_out(out: Any, shape: tuple[int, ...], allowed: str, holds: Any, argume
     if not out.flags.writeable:
         raise ValueError(f"{argument} is read-only; allowed: an array that can be written to")
     return out
+
+
+def check_value_out(out: Any, shape: tuple[int, ...], fmt: Format) -> RealArray:
+    """Return ``out`` if values of a format and of this shape can be written to it."""
+    names = [name for name in ("float16", "float32", "float64") if _holds(np.dtype(name), fmt)]
+    allowed = f"{', '.join(names)}, which hold every value of {fmt}"
+    return check_out(out, shape, allowed, lambda dtype: _holds(dtype, fmt))
 
 
 def as_seed(seed: Any, rounding: Rounding, *, alternative: str = "") -> int:

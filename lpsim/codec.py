@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lpsim.arguments import RealArray, as_real, check_out, exact_dtype
+from lpsim.arguments import RealArray, as_real, check_value_out
 from lpsim.cpu.elementwise import decode_kernel
 from lpsim.elementwise import iterate, round_real, wrap_result
 from lpsim.formats import Format, FormatLike
@@ -215,9 +215,7 @@ def decode(codes: npt.ArrayLike, fmt: FormatLike, out: RealArray | None = None) 
     if out is None:
         result: RealArray = np.empty(array.shape, fmt.carrier)
     else:
-        names = [name for name in ("float16", "float32", "float64") if exact_dtype(np.dtype(name), fmt)]
-        allowed = f"{', '.join(names)}, which hold every value of {fmt}"
-        result = check_out(out, array.shape, allowed, lambda dtype: exact_dtype(dtype, fmt))
+        result = check_value_out(out, array.shape, fmt)
         if np.may_share_memory(array, result):
             array = array.copy()
     narrow = array.view(np.ndarray).astype(fmt.code_dtype, copy=False)
@@ -328,4 +326,5 @@ def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> 
     padded = np.zeros((*digits.shape[:-1], width), np.uint8)
     padded[..., : fmt.bits] = digits
     little = np.packbits(padded, axis=-1, bitorder="little").view(fmt.code_dtype.newbyteorder("<"))
-    return little.reshape(digits.shape[:-1]).astype(fmt.code_dtype)
+    codes: npt.NDArray[Any] = little.reshape(digits.shape[:-1]).astype(fmt.code_dtype)
+    return codes

@@ -164,4 +164,3 @@ def _kind(value: float, fmt: Format) -> str:
     if value == 0:
         return "zero"
     return "normal" if math.frexp(value)[1] > fmt.emin else "subnormal"
-

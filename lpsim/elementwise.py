@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.arguments import RealArray, as_integer_pair, as_seed, broadcast_shape, check_out, exact_dtype
+from lpsim.arguments import RealArray, as_integer_pair, as_seed, broadcast_shape, check_out, check_value_out
 from lpsim.core.operations import ADD, ROUND
-from lpsim.core.params import Params
 from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE, operation_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.parameters import parameters
-from lpsim.rounding import Rounding, as_overflow, as_rounding
+from lpsim.rounding import as_overflow, as_rounding
 
 __all__ = ["apply", "iterate", "round_real", "wrap_result"]
 
@@ -75,7 +74,8 @@ def apply(
         kernel(x, y, z, word_chunk, number, stream, start, out_chunk, raised_chunk, f)
 
     working = np.dtype(np.float32 if all(array.dtype.name == "float32" for array in inputs) else np.float64)
-    arrays, dtypes = list(inputs), [working] * len(inputs)
+    arrays: list[RealArray] = list(inputs)
+    dtypes: list[np.dtype[Any]] = [working] * len(inputs)
     if words is not None:
         arrays, dtypes = [*arrays, words], [*dtypes, np.dtype(np.int64)]
     outputs = [result.view(np.ndarray)] + ([raised] if raised is not None else [])
@@ -113,7 +113,9 @@ def iterate(
         for array in flat[: len(inputs)]:
             array.flags.writeable = False
         map_ranges(
-            lambda start, stop: run([array[start:stop] for array in flat], start), flat[0].size, smallest=_GRAIN
+            lambda start, stop: run([array[start:stop] for array in flat], start),
+            flat[0].size,
+            smallest=_GRAIN,
         )
         return
     while len(shape) > 1 and shape[0] == 1:
@@ -139,7 +141,8 @@ def _iterate_buffered(
     start: int,
     ordered: bool,
 ) -> None:
-    common = ["contig", "aligned", "nbo"]
+    # NumPy's stubs lack "contig".
+    common: list[Any] = ["contig", "aligned", "nbo"]
     directions = ["readonly"] * inputs + ["writeonly"] * (len(arrays) - inputs)
     iterator = np.nditer(
         arrays,
@@ -156,17 +159,13 @@ def _iterate_buffered(
             start += chunk[0].size
 
 
-def _output(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], fmt: Format, codes: bool
-) -> RealArray:
+def _output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], fmt: Format, codes: bool) -> RealArray:
     if out is None:
         return np.empty(shape, dtype)
     if codes:
         allowed = f"unsigned integers of at least {dtype.itemsize * 8} bits, for {fmt}"
         return check_out(out, shape, allowed, lambda d: d.kind == "u" and d.itemsize >= dtype.itemsize)
-    names = [name for name in ("float16", "float32", "float64") if exact_dtype(np.dtype(name), fmt)]
-    allowed = f"{', '.join(names)}, which hold every value of {fmt}"
-    return check_out(out, shape, allowed, lambda d: exact_dtype(d, fmt))
+    return check_value_out(out, shape, fmt)
 
 
 def _apart(array: RealArray, out: RealArray) -> RealArray:
@@ -178,7 +177,7 @@ def _apart(array: RealArray, out: RealArray) -> RealArray:
         and array.dtype == out.dtype
     )
     if not same and np.may_share_memory(array, out):
-        return array.copy()
+        return np.array(array)
     return array
 
 
@@ -203,7 +202,7 @@ def _as_words(bits: Any, random_bits: int) -> RealArray:
     words = np.asarray(bits)
     if words.dtype.kind not in "ui":
         raise TypeError(f"bits has dtype {words.dtype}; allowed: integers")
-    if words.size and not (0 <= words.min() and words.max() < 1 << random_bits):
+    if words.size and not (words.min() >= 0 and words.max() < 1 << random_bits):
         raise ValueError(
             f"bits holds {words.min()} to {words.max()}; allowed: 0 to 2**{random_bits} - 1 (random_bits={random_bits})"
         )

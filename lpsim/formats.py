@@ -11,6 +11,7 @@ import functools
 import math
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -275,13 +276,13 @@ class Format:
     # Storage.
 
     @property
-    def carrier(self) -> np.dtype[np.floating[npt.NBitBase]]:
+    def carrier(self) -> np.dtype[Any]:
         """NumPy dtype in which values travel: float32 if every value is a binary32 value, else float64."""
         fits = self.mantissa_bits <= 23 and self.emax <= 127 and self.quantum_exponent >= -149
         return np.dtype(np.float32 if fits else np.float64)
 
     @property
-    def code_dtype(self) -> np.dtype[np.unsignedinteger[npt.NBitBase]]:
+    def code_dtype(self) -> np.dtype[Any]:
         """Smallest NumPy unsigned dtype that holds a code."""
         size = next(size for size in (1, 2, 4, 8) if self.bits <= 8 * size)
         return np.dtype(f"u{size}")
@@ -332,9 +333,7 @@ float8_e5m2fnuz = Format(5, 2, specials="fnuz", name="float8_e5m2fnuz")
 #: Sun et al., "Hybrid 8-bit floating point training and inference", NeurIPS 2019: bias 11.
 float8_e4m3b11fnuz = Format(4, 3, bias=11, specials="fnuz", name="float8_e4m3b11fnuz")
 #: OCP Microscaling Formats (MX) Specification 1.0, 2023, sections 5.3 and 5.4.
-float8_e8m0fnu = Format(
-    8, 0, bias=127, specials="fn", subnormals=False, signed=False, name="float8_e8m0fnu"
-)
+float8_e8m0fnu = Format(8, 0, bias=127, specials="fn", subnormals=False, signed=False, name="float8_e8m0fnu")
 float6_e3m2fn = Format(3, 2, specials="finite", name="float6_e3m2fn")
 float6_e2m3fn = Format(2, 3, specials="finite", name="float6_e2m3fn")
 float4_e2m1fn = Format(2, 1, specials="finite", name="float4_e2m1fn")

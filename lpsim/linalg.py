@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_real, as_seed, check_out, exact_dtype
+from lpsim.arguments import RealArray, as_real, as_seed, check_value_out
 from lpsim.cpu.matmul import matmul_kernel, native_matmul_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.elementwise import round_real
@@ -104,9 +104,7 @@ def matmul(
     shape = batch + (() if vector_a else (m,)) + (() if vector_b else (n,))
 
     if out is not None:
-        names = [name for name in ("float16", "float32", "float64") if exact_dtype(np.dtype(name), unit.result_format)]
-        allowed = f"{', '.join(names)}, which hold every value of {unit.result_format}"
-        out = check_out(out, shape, allowed, lambda dtype: exact_dtype(dtype, unit.result_format))
+        out = check_value_out(out, shape, unit.result_format)
     accumulators = _start_values(c, shape, unit, seed).reshape(*batch, m, n)
     matrices_a = np.broadcast_to(matrix_a, (*batch, m, matrix_a.shape[-1]))
     matrices_b = np.broadcast_to(matrix_b, (*batch, matrix_b.shape[-2], n))
@@ -174,7 +172,12 @@ def _is_native(unit: MatrixUnit) -> bool:
 def _accumulate(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, seed: np.uint64, start: int) -> None:
     """Add the products of two matrices to the accumulators in ``out``, in parallel over rows or columns."""
     native = _is_native(unit)
-    formats = (unit.a_format, unit.b_format, unit.product_format or unit.accumulator_format, unit.accumulator_format)
+    formats = (
+        unit.a_format,
+        unit.b_format,
+        unit.product_format or unit.accumulator_format,
+        unit.accumulator_format,
+    )
     narrow = all(fmt.carrier == np.float32 for fmt in formats)
     dtype = out.dtype if native else np.dtype(np.float32 if narrow else np.float64)
     a, b, result, out = _read_only(a, dtype), _read_only(b, dtype), out, np.ascontiguousarray(out, dtype)
@@ -206,6 +209,6 @@ def _accumulate(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, se
 
 def _read_only(matrix: RealArray, dtype: np.dtype[Any]) -> RealArray:
     # Compiled kernels distinguish writeable from read-only arrays; always the latter, so that one serves.
-    view = np.ascontiguousarray(matrix, dtype).view()
+    view: RealArray = np.ascontiguousarray(matrix, dtype).view()
     view.flags.writeable = False
     return view

@@ -63,7 +63,8 @@ def _index(x: RealArray, fmt: Format) -> npt.NDArray[np.int64]:
     magnitude = (codes & fmt.code_dtype.type(fmt.magnitude_mask)).astype(np.int64)
     if not fmt.subnormals and fmt.has_zero:
         magnitude = np.maximum(magnitude - ((1 << fmt.mantissa_bits) - 1), 0)
-    return np.where(np.signbit(x), -magnitude - (not fmt.has_zero), magnitude)
+    position: npt.NDArray[np.int64] = np.where(np.signbit(x), -magnitude - (not fmt.has_zero), magnitude)
+    return position
 
 
 def _value_at(index: npt.NDArray[np.int64], negative_zero: Any, fmt: Format) -> RealArray:
@@ -180,7 +181,9 @@ def ulp(x: npt.ArrayLike, fmt: FormatLike) -> Any:
     exponent = np.frexp(finite)[1] - 1
     normal = (exponent >= fmt.emin) & (finite > 0)
     quantum = np.where(
-        normal, np.minimum(exponent, fmt.emax) - fmt.mantissa_bits, fmt.quantum_exponent if fmt.subnormals else fmt.emin
+        normal,
+        np.minimum(exponent, fmt.emax) - fmt.mantissa_bits,
+        fmt.quantum_exponent if fmt.subnormals else fmt.emin,
     )
     spacing = np.ldexp(1.0, quantum)
     result = np.where(np.isfinite(array), spacing, np.where(np.isnan(array), np.nan, np.inf))

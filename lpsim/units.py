@@ -13,9 +13,11 @@ from lpsim.formats import (
     float8_e5m2,
     float16,
     float32,
-    tf32 as _tf32_format,
 )
 from lpsim.formats import format as as_format
+from lpsim.formats import (
+    tf32 as _tf32_format,
+)
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding, as_overflow, as_rounding
 
@@ -111,16 +113,16 @@ class MatrixUnit:
     def __init__(
         self,
         a_format: FormatLike,
-        b_format: FormatLike = None,
+        b_format: FormatLike | None = None,
         *,
         input_rounding: Rounding | str = Rounding.TIES_TO_EVEN,
         input_overflow: Overflow | str = Overflow.IEEE,
-        product_format: FormatLike = None,
+        product_format: FormatLike | None = None,
         accumulator_format: FormatLike = float32,
         rounding: Rounding | str = Rounding.TIES_TO_EVEN,
         overflow: Overflow | str = Overflow.IEEE,
         order: str = "sequential",
-        output_format: FormatLike = None,
+        output_format: FormatLike | None = None,
         random_bits: int = 32,
         name: str | None = None,
         source: str | None = None,
@@ -179,12 +181,8 @@ fp32 = MatrixUnit(float32, name="fp32", source="IEEE 754-2019 binary32 fused mul
 tf32 = MatrixUnit(_tf32_format, name="tf32", source=_TENSOR_CORES)
 bf16 = MatrixUnit(bfloat16, name="bf16", source=_TENSOR_CORES)
 fp16 = MatrixUnit(float16, name="fp16", source=_TENSOR_CORES)
-fp8_e4m3 = MatrixUnit(
-    float8_e4m3fn, name="fp8_e4m3", source="OCP OFP8 1.0, 2023: inputs in E4M3; FP32 accumulation"
-)
-fp8_e5m2 = MatrixUnit(
-    float8_e5m2, name="fp8_e5m2", source="OCP OFP8 1.0, 2023: inputs in E5M2; FP32 accumulation"
-)
+fp8_e4m3 = MatrixUnit(float8_e4m3fn, name="fp8_e4m3", source="OCP OFP8 1.0, 2023: inputs in E4M3; FP32 accumulation")
+fp8_e5m2 = MatrixUnit(float8_e5m2, name="fp8_e5m2", source="OCP OFP8 1.0, 2023: inputs in E5M2; FP32 accumulation")
 fp16_fp16acc = MatrixUnit(
     float16,
     product_format=float16,

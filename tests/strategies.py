@@ -38,9 +38,7 @@ SAMPLE_FORMATS = (
 
 
 @st.composite
-def formats(
-    draw: DrawFn, max_bits: int = 64, max_mantissa_bits: int = 52, max_exponent_bits: int = 11
-) -> Format:
+def formats(draw: DrawFn, max_bits: int = 64, max_mantissa_bits: int = 52, max_exponent_bits: int = 11) -> Format:
     """Any format, or any that is no wider than the limits."""
     max_exponent_bits = min(max_exponent_bits, max_bits - 1)
     exponent_bits = draw(st.integers(0, max_exponent_bits))

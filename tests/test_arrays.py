@@ -226,7 +226,7 @@ BAD = {
     "out type": (lambda: lp.round([1], "half", out=[0]), TypeError, r"out is \[0\]"),
     "out shape": (lambda: lp.round([1], "half", out=np.zeros(2)), ValueError, r"out has shape \(2,\); allowed: \(1,\)"),
     "out broadcast": (lambda: lp.round([1, 2], "half", out=np.zeros(1)), ValueError, "out has shape"),
-    "out dtype": (lambda: lp.round([1], "bf16", out=np.zeros(1, "e")), TypeError, "out has dtype float16; allowed: float32"),
+    "out dtype": (lambda: lp.round([1], "bf16", out=np.zeros(1, "e")), TypeError, "float16; allowed: float32"),
     "out codes dtype": (lambda: lp.encode([1], "bf16", out=np.zeros(1, "u1")), TypeError, "at least 16 bits"),
     "out read-only": (lambda: lp.round([1], "half", out=np.broadcast_to(1.0, (1,))), ValueError, "out is read-only"),
     "codes range": (lambda: lp.decode([1, 256], "e4m3"), ValueError, "codes holds 256; allowed: 0 to 255"),

@@ -48,9 +48,7 @@ def files(tmp_path):
 
 
 def test_describe_shows_the_fields_of_a_negative_number():
-    lines = dict(
-        line.split(None, 1) for line in run("describe", "-27.15625", "--format", "fp16").stdout.splitlines()
-    )
+    lines = dict(line.split(None, 1) for line in run("describe", "-27.15625", "--format", "fp16").stdout.splitlines())
     assert lines["sign"].strip() == "1"
     assert lines["exponent"].strip() == "10011"
     assert lines["fraction"].strip() == "1011001010"
@@ -60,9 +58,7 @@ def test_describe_shows_the_fields_of_a_negative_number():
 
 
 def test_describe_takes_several_values_and_formats():
-    found = run_json(
-        "describe", "-27.15625", "1", "--format", "fp16,bf16", "--format", "E4M3FN", "--format", "e5m2"
-    )
+    found = run_json("describe", "-27.15625", "1", "--format", "fp16,bf16", "--format", "E4M3FN", "--format", "e5m2")
     assert [(d["input"], d["format"]) for d in found[:4]] == [
         (-27.15625, "float16"),
         (-27.15625, "bfloat16"),

@@ -51,7 +51,14 @@ def test_description_of_the_textbook_number() -> None:
 
 @pytest.mark.parametrize(
     ("x", "kind"),
-    [(1, "normal"), (2.0**-24, "subnormal"), (0, "zero"), (-0.0, "zero"), (1e9, "infinity"), (math.nan, "nan")],
+    [
+        (1, "normal"),
+        (2.0**-24, "subnormal"),
+        (0, "zero"),
+        (-0.0, "zero"),
+        (1e9, "infinity"),
+        (math.nan, "nan"),
+    ],
 )
 def test_kinds(x: float, kind: str) -> None:
     assert lp.describe(x, "half").kind == kind
@@ -71,7 +78,14 @@ def test_bad_descriptions() -> None:
         lp.describe("abc", "half")
 
 
-FINFO = {"max": float, "min": float, "eps": float, "smallest_normal": float, "smallest_subnormal": float, "bits": int}
+FINFO = {
+    "max": float,
+    "min": float,
+    "eps": float,
+    "smallest_normal": float,
+    "smallest_subnormal": float,
+    "bits": int,
+}
 
 
 @pytest.mark.parametrize("name", [n for n in lp.formats.NAMED_FORMATS if hasattr(ml_dtypes, n) or n[:5] == "float"])
@@ -87,7 +101,12 @@ def test_finfo_as_numpy_and_ml_dtypes(name: str) -> None:
 def test_finfo_of_bfloat16_as_pytorch_prints_it() -> None:
     info = lp.finfo("bf16")
     printed = {name: f"{getattr(info, name):.6g}" for name in ("max", "eps", "smallest_normal", "resolution")}
-    assert printed == {"max": "3.38953e+38", "eps": "0.0078125", "smallest_normal": "1.17549e-38", "resolution": "0.01"}
+    assert printed == {
+        "max": "3.38953e+38",
+        "eps": "0.0078125",
+        "smallest_normal": "1.17549e-38",
+        "resolution": "0.01",
+    }
     assert info.unit_roundoff == 2.0**-8
     assert info.tiny == info.smallest_normal
     assert np.isnan(lp.finfo(lp.format("E0M4_finite")).smallest_normal)

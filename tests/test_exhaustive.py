@@ -26,7 +26,12 @@ def small_formats() -> Iterator[lp.Format]:
         for bias in (None, 11):
             try:
                 yield lp.Format(
-                    exponent_bits, mantissa_bits, bias=bias, specials=specials, subnormals=subnormals, signed=signed
+                    exponent_bits,
+                    mantissa_bits,
+                    bias=bias,
+                    specials=specials,
+                    subnormals=subnormals,
+                    signed=signed,
                 )
             except ValueError:  # no positive number
                 continue
@@ -50,7 +55,9 @@ def test_every_code_of_every_small_format(exponent_bits: int) -> None:
     for fmt in formats:
         codes = np.arange(1 << fmt.bits, dtype=fmt.code_dtype)
         values = lp.decode(codes, fmt)
-        np.testing.assert_array_equal(bits_of(values), bits_of([reference.decode(int(c), fmt) for c in codes]), str(fmt))
+        np.testing.assert_array_equal(
+            bits_of(values), bits_of([reference.decode(int(c), fmt) for c in codes]), str(fmt)
+        )
         finite = values[~np.isnan(values)]
         canonical = [reference.encode(float(x), fmt) for x in finite]
         np.testing.assert_array_equal(lp.encode(finite, fmt), canonical, str(fmt))
@@ -78,7 +85,9 @@ def test_rounding_between_all_codes_of_every_small_format(exponent_bits: int) ->
 def test_all_pairs_of_tiny_formats(operation: str, fmt: lp.Format) -> None:
     values = lp.decode(np.arange(1 << fmt.bits, dtype=np.uint8), fmt)
     values = values if fmt.bits < 6 else values[::3]
-    grids = [grid.ravel() for grid in np.meshgrid(*[values[: 17 if i == 2 else None] for i in range(OPERATIONS[operation])])]
+    grids = [
+        grid.ravel() for grid in np.meshgrid(*[values[: 17 if i == 2 else None] for i in range(OPERATIONS[operation])])
+    ]
     exact = [getattr(reference, f"exact_{operation}")(*map(float, numbers)) for numbers in zip(*grids, strict=True)]
     for mode in FIXED_MODES:
         expected = [reference.round_exact(result, fmt, rounding=mode, flags=True) for result in exact]

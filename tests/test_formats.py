@@ -113,9 +113,7 @@ def test_derived_facts_agree(fmt: Format) -> None:
     else:
         assert math.isnan(fmt.smallest_normal)
     # Codes grow with their values, and special codes lie beyond those of all numbers.
-    codes = sorted(
-        {min(c, fmt.max_code) for c in (0, 1, 2, 1 << fmt.mantissa_bits, fmt.max_code - 1, fmt.max_code)}
-    )
+    codes = sorted({min(c, fmt.max_code) for c in (0, 1, 2, 1 << fmt.mantissa_bits, fmt.max_code - 1, fmt.max_code)})
     magnitudes = [fmt.magnitude(max(c, 0)) for c in codes]
     assert magnitudes == sorted(magnitudes)
     for code in (fmt.infinity_code, fmt.nan_code):
@@ -190,6 +188,7 @@ def test_p3109_out_of_range(args: Any, error: type[Exception], message: str) -> 
 
 
 # Parsing.
+
 
 #: Spellings that by custom mean another format than the grammar would give: without NaN, or without sign.
 @given(formats())
@@ -290,7 +289,12 @@ def test_spellings_of_nothing(spec: Any, error: type[Exception], message: str) -
         ((4, 3), {"signed": 1}, TypeError, "^signed is 1; allowed: True or False"),
         ((4, 3), {"subnormals": None}, TypeError, "^subnormals is None; allowed: True or False"),
         ((4, 3), {"name": 3}, TypeError, "^name is 3; allowed: a string or None"),
-        ((0, 3), {}, ValueError, "^exponent_bits=0, mantissa_bits=3, subnormals=True with specials='ieee' leave no code"),
+        (
+            (0, 3),
+            {},
+            ValueError,
+            "^exponent_bits=0, mantissa_bits=3, subnormals=True with specials='ieee' leave no code",
+        ),
         ((0, 0), {"specials": "finite"}, ValueError, "leave no code for a positive number"),
         ((1, 3), {"subnormals": False}, ValueError, "subnormals=False with specials='ieee' leave no code"),
         ((4, 0), {"specials": "fnuz", "subnormals": False}, ValueError, "smallest negative number to NaN"),

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from comparing import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from comparing import same
 from strategies import OPERATIONS, SAMPLE_FORMATS, floats, formats, modes, operands
 
 import lpsim as lp
@@ -45,4 +45,3 @@ def test_round(data: st.DataObject) -> None:
 def test_operation(operation: str, data: st.DataObject) -> None:
     fmt = data.draw(st.one_of(formats(), st.sampled_from(SAMPLE_FORMATS)))
     check_both_carriers(operation, data.draw(operands(operation, fmt)), fmt, data.draw(modes(fmt)))
-

@@ -26,7 +26,11 @@ UNITS = {
     ),
     "float64": lp.MatrixUnit("float64", accumulator_format="float64"),
     "FP4 by stochastic steps": lp.MatrixUnit(
-        "e2m1fn", input_rounding="stochastic", rounding="stochastic", accumulator_format="E5M6", output_format="e5m2"
+        "e2m1fn",
+        input_rounding="stochastic",
+        rounding="stochastic",
+        accumulator_format="E5M6",
+        output_format="e5m2",
     ),
     "stochastic products": lp.MatrixUnit(
         "half", product_format="bf16", rounding="stochastic_equal", accumulator_format="half", random_bits=1
@@ -154,7 +158,11 @@ BAD = {
     "c": (lambda a: lp.matmul(a, a, c=np.ones((2, 2))), ValueError, r"c has shape \(2, 2\)"),
     "out shape": (lambda a: lp.matmul(a, a, out=np.ones((2, 2))), ValueError, r"out has shape \(2, 2\)"),
     "out dtype": (lambda a: lp.matmul(a, a, out=np.ones((3, 3), np.int32)), TypeError, "out has dtype int32"),
-    "out read-only": (lambda a: lp.matmul(a, a, out=np.broadcast_to(1.0, (3, 3))), ValueError, "out is read-only"),
+    "out read-only": (
+        lambda a: lp.matmul(a, a, out=np.broadcast_to(1.0, (3, 3))),
+        ValueError,
+        "out is read-only",
+    ),
 }
 
 

@@ -125,10 +125,7 @@ def test_import_compiles_nothing():
 
 
 def test_import_costs_little_beyond_numba():
-    code = (
-        "import time, numba, numpy; start = time.process_time(); import lpsim; "
-        "print(time.process_time() - start)"
-    )
+    code = "import time, numba, numpy; start = time.process_time(); import lpsim; print(time.process_time() - start)"
     best = min(float(in_a_fresh_process(code).stdout) for _ in range(3))
     assert best < 0.5
 
@@ -156,9 +153,7 @@ def test_figures_name_the_extra_they_need(tmp_path):
     )
     result = in_a_fresh_process(code)
     assert result.returncode == 2
-    assert result.stderr == (
-        "lpsim: --output needs the extra 'plot'; install it with: pip install 'lpsim[plot]'\n"
-    )
+    assert result.stderr == ("lpsim: --output needs the extra 'plot'; install it with: pip install 'lpsim[plot]'\n")
     assert not result.stdout
 
 

@@ -35,9 +35,7 @@ def test_the_commands_install_extras_that_exist():
 
 
 def test_the_check_script_runs_the_readme_command():
-    result = subprocess.run(
-        [ROOT / ".ci" / "run", "--print"], capture_output=True, text=True, check=True, timeout=60
-    )
+    result = subprocess.run([ROOT / ".ci" / "run", "--print"], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout == blocks("bash")[1]
 
 

@@ -45,9 +45,7 @@ def table(fmt: Format) -> tuple[list[Fraction], list[int]]:
     return magnitudes, [c & 1 for c in codes]
 
 
-def by_definition(
-    x: Fraction, fmt: Format, rounding: Rounding, random_bits: int, bits: int
-) -> Fraction | None:
+def by_definition(x: Fraction, fmt: Format, rounding: Rounding, random_bits: int, bits: int) -> Fraction | None:
     """Round a nonzero number, by looking it up; None is an overflow."""
     magnitudes, parities = table(fmt)
     sign, size = (-1 if x < 0 else 1), abs(x)
@@ -65,8 +63,7 @@ def by_definition(
         Rounding.TOWARD_POSITIVE: x > 0,
         Rounding.TOWARD_NEGATIVE: x < 0,
         Rounding.TO_ODD: parities[low] == 0,
-        Rounding.STOCHASTIC: math.floor((size - below) / (above - below) * 2**random_bits) + bits
-        >= 2**random_bits,
+        Rounding.STOCHASTIC: math.floor((size - below) / (above - below) * 2**random_bits) + bits >= 2**random_bits,
         Rounding.STOCHASTIC_EQUAL: bits >= 2 ** (random_bits - 1),
     }
     if rounding in toward:
@@ -188,9 +185,7 @@ def test_modes_mirror_each_other_in_sign(data: st.DataObject) -> None:
         assert same(opposite[0], -value if value or fmt.has_negative_zero else value)
         assert opposite[1] == flags
     up, down = (both("round", x, fmt, rounding=m, overflow="saturate")[0] for m in mirror)
-    zero, away = (
-        both("round", x, fmt, rounding=m, overflow="saturate")[0] for m in ("toward_zero", "away_from_zero")
-    )
+    zero, away = (both("round", x, fmt, rounding=m, overflow="saturate")[0] for m in ("toward_zero", "away_from_zero"))
     assert (zero, away) == ((down, up) if x > 0 else (up, down))
 
 
@@ -198,9 +193,7 @@ def test_modes_mirror_each_other_in_sign(data: st.DataObject) -> None:
 @given(st.data())
 def test_to_odd_makes_double_rounding_harmless(data: st.DataObject) -> None:
     """Boldo and Melquiond, doi:10.1109/TC.2007.70819: two more bits, rounded to odd, lose nothing."""
-    narrow = data.draw(
-        formats(max_mantissa_bits=48, max_exponent_bits=9).filter(lambda f: f.subnormals and f.signed)
-    )
+    narrow = data.draw(formats(max_mantissa_bits=48, max_exponent_bits=9).filter(lambda f: f.subnormals and f.signed))
     # Same emin and a wider range above, so that only precision is at stake.
     extra = data.draw(st.integers(2, 52 - narrow.mantissa_bits))
     bias = narrow.bias
@@ -246,9 +239,7 @@ def test_stochastic_probability_is_the_truncated_fraction(data: st.DataObject) -
     exact = reference.exact_value(x)
 
     def ups(rounding: str) -> int:
-        rounded = [
-            reference.round_exact(exact, fmt, rounding=rounding, random_bits=6, bits=r) for r in range(64)
-        ]
+        rounded = [reference.round_exact(exact, fmt, rounding=rounding, random_bits=6, bits=r) for r in range(64)]
         return sum(y != magnitudes[low] for y in rounded)
 
     assert ups("stochastic") == math.floor(fraction * 64)

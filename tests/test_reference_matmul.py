@@ -55,8 +55,7 @@ def by_definition(a: Any, b: Any, unit: Unit, c: Any, seed: int) -> np.ndarray[A
     def rounded(x: Any, fmt: Any, how: dict[str, Any], stream: int) -> Any:
         words = [reference.random_word(seed, i, stream) for i in range(x.size)]
         flat = [
-            reference.round(v, fmt, bits=w >> (64 - r), **how)
-            for v, w in zip(x.ravel().tolist(), words, strict=True)
+            reference.round(v, fmt, bits=w >> (64 - r), **how) for v, w in zip(x.ravel().tolist(), words, strict=True)
         ]
         return np.array(flat, np.float64).reshape(x.shape)
 
@@ -150,9 +149,7 @@ def test_random_words_are_those_of_splitmix64() -> None:
     assert [mix(1234567 + (i + 1) * GOLDEN) for i in range(4)] == expected
     assert reference.random_word(0, 0) == 0xE220A8397B1DCDAF
     assert reference.random_word(-1, 3) == reference.random_word(2**64 - 1, 3)
-    words = {
-        reference.random_word(seed, i, stream) for seed in (1, 2) for i in range(50) for stream in range(5)
-    }
+    words = {reference.random_word(seed, i, stream) for seed in (1, 2) for i in range(50) for stream in range(5)}
     assert len(words) == 500
 
 

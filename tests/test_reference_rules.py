@@ -180,9 +180,7 @@ def test_sign_of_zero(operation: str, args: tuple[float, ...], value: float, tow
     ],
     ids=str,
 )
-def test_numbers_that_a_format_cannot_hold(
-    x: float, fmt: Any, overflow: str, value: float, flags: Flag
-) -> None:
+def test_numbers_that_a_format_cannot_hold(x: float, fmt: Any, overflow: str, value: float, flags: Flag) -> None:
     for rounding in Rounding:
         result = both("round", x, fmt, rounding=rounding, overflow=overflow)
         assert same(result[0], value)

@@ -70,9 +70,7 @@ def test_random_operands_against_the_processor(operation: str, name: str) -> Non
     unsigned = fmt.code_dtype
     codes = rng.integers(0, 1 << fmt.bits, (2, 3000), np.uint64).astype(unsigned)
     # Half of the pairs have near exponents, or sums and quotients would be trivial.
-    codes[1, ::2] = codes[0, ::2].astype(np.uint64) ^ rng.integers(
-        0, 1 << fmt.mantissa_bits + 2, 1500, np.uint64
-    )
+    codes[1, ::2] = codes[0, ::2].astype(np.uint64) ^ rng.integers(0, 1 << fmt.mantissa_bits + 2, 1500, np.uint64)
     x, y = codes.view(name)
     args = (x,) if operation == "sqrt" else (x, y)
     expected = NUMPY_OPERATIONS[operation](*args)

@@ -43,8 +43,6 @@ def _common(
 
 app.command("demo")(demo.demo)
 # Negative numbers would be read as options; the command itself complains of values that are no numbers.
-app.command("describe", context_settings={"ignore_unknown_options": True}, epilog=describe.EXAMPLES)(
-    describe.describe
-)
+app.command("describe", context_settings={"ignore_unknown_options": True}, epilog=describe.EXAMPLES)(describe.describe)
 app.command("formats")(formats.formats)
 app.command("matmul", epilog=matmul.EXAMPLES)(matmul.matmul)

@@ -23,9 +23,7 @@ def fail(sentence: str) -> NoReturn:
 
 
 @contextmanager
-def bad_input(
-    about: str = "", kinds: tuple[type[Exception], ...] = (ValueError, TypeError)
-) -> Iterator[None]:
+def bad_input(about: str = "", kinds: tuple[type[Exception], ...] = (ValueError, TypeError)) -> Iterator[None]:
     """Turn errors of the given kinds, by default those the library raises for bad arguments, into `fail`."""
     try:
         yield

@@ -8,8 +8,9 @@ plain, zero_negative, flags)``. Unless ``special``, the exact result is
 
 with head = the exact value rounded to nearest, ties to even, and abs(tail) below any bit of rest.
 float64 operands are first scaled to [1, 4), so that nothing here overflows or underflows: only the integer
-``exponent`` carries their magnitude. float32 operands need no scaling, which makes them the faster carrier. ``special`` results (infinite, NaN, exactly zero)
-are in ``plain``, as the hardware computes them, except that the sign of zero is ``zero_negative``.
+``exponent`` carries their magnitude. float32 operands need no scaling, which makes them the faster carrier.
+``special`` results (infinite, NaN, exactly zero) are in ``plain``, as the hardware computes them, except that
+the sign of zero is ``zero_negative``.
 
 The error-free transformations are from Handbook of Floating-Point Arithmetic (Muller et al., 2nd ed.,
 2018), chapters 4 and 5; that of fma is ErrFmaNearest of Boldo and Muller (doi:10.1109/TC.2010.139).

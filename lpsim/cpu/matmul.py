@@ -59,7 +59,15 @@ def matmul_kernel(*, fused: bool, stochastic: bool) -> Callable[..., None]:
 @functools.cache
 def _build(fused: bool, stochastic: bool, fingerprint: int) -> Callable[..., None]:
     def kernel(
-        a: Any, b: Any, out: Any, rows: Any, columns: Any, seed: Any, start: Any, product: Any, accumulator: Any
+        a: Any,
+        b: Any,
+        out: Any,
+        rows: Any,
+        columns: Any,
+        seed: Any,
+        start: Any,
+        product: Any,
+        accumulator: Any,
     ) -> None:
         assert fingerprint >= 0
         width = columns[1] - columns[0]

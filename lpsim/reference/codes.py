@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict
 
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.reference.exact import Operand
 from lpsim.reference.rounded import round
 from lpsim.rounding import Overflow, Rounding
+
+if TYPE_CHECKING:
+    # Part of typing from Python 3.11 on.
+    from typing_extensions import Unpack
 
 __all__ = ["decode", "encode"]
 

@@ -137,9 +137,17 @@ def matmul(
     >>> from types import SimpleNamespace
     >>> from lpsim import reference
     >>> unit = SimpleNamespace(
-    ...     a_format="float16", b_format=None, input_rounding="ties_to_even", input_overflow="ieee",
-    ...     product_format=None, accumulator_format="float16", rounding="ties_to_even",
-    ...     overflow="ieee", order="sequential", output_format=None, random_bits=32,
+    ...     a_format="float16",
+    ...     b_format=None,
+    ...     input_rounding="ties_to_even",
+    ...     input_overflow="ieee",
+    ...     product_format=None,
+    ...     accumulator_format="float16",
+    ...     rounding="ties_to_even",
+    ...     overflow="ieee",
+    ...     order="sequential",
+    ...     output_format=None,
+    ...     random_bits=32,
     ... )
     >>> reference.matmul([[1.0, 2.0**-11, 2.0**-11]], [[1.0], [1.0], [1.0]], unit)
     array([[1.]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from fractions import Fraction
-from typing import NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
@@ -21,6 +21,10 @@ from lpsim.reference.exact import (
     exact_value,
 )
 from lpsim.rounding import Flag, Overflow, Rounding, as_overflow, as_rounding
+
+if TYPE_CHECKING:
+    # Part of typing from Python 3.11 on.
+    from typing_extensions import Unpack
 
 __all__ = ["Mode", "add", "div", "fma", "mul", "round", "round_exact", "sqrt", "sub"]
 
@@ -112,9 +116,7 @@ def check_random_bits(random_bits: int) -> None:
 def check_overflow(fmt: Format, overflow: Overflow) -> None:
     """Raise ValueError if the policy asks for a NaN that the format does not have."""
     if overflow == Overflow.TO_NAN and not fmt.has_nan:
-        raise ValueError(
-            f"overflow is 'to_nan', but {fmt} has no NaN; allowed: 'ieee', 'saturate', 'saturate_finite'"
-        )
+        raise ValueError(f"overflow is 'to_nan', but {fmt} has no NaN; allowed: 'ieee', 'saturate', 'saturate_finite'")
 
 
 def deliver(
@@ -353,8 +355,6 @@ def sqrt(x: Operand, fmt: FormatLike, **mode: Unpack[Mode]) -> float | tuple[flo
     return round_exact(exact_sqrt(x), fmt, **mode)
 
 
-def fma(
-    x: Operand, y: Operand, z: Operand, fmt: FormatLike, **mode: Unpack[Mode]
-) -> float | tuple[float, Flag]:
+def fma(x: Operand, y: Operand, z: Operand, fmt: FormatLike, **mode: Unpack[Mode]) -> float | tuple[float, Flag]:
     """Return ``x * y + z``, rounded once to ``fmt``; see `round` for the mode."""
     return round_exact(exact_fma(x, y, z), fmt, **mode)
