@@ -19,7 +19,7 @@ __all__ = ["Description", "describe"]
 
 @dataclass(frozen=True)
 class Description:
-    """A number in a format; see `lpsim.describe`.
+    """A number in a format, as `lpsim.describe` returns it.
 
     Attributes
     ----------
@@ -41,6 +41,13 @@ class Description:
         Whether the number is a value of the format.
     kind : str
         ``"normal"``, ``"subnormal"``, ``"zero"``, ``"infinity"`` or ``"nan"``.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> d = lp.describe(0.1, "e4m3fn")
+    >>> d.hex, d.exact_value, d.exact
+    ('0x1D', '0.1015625', False)
     """
 
     format: Format

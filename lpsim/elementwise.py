@@ -146,7 +146,7 @@ def _iterate_buffered(
     directions = ["readonly"] * inputs + ["writeonly"] * (len(arrays) - inputs)
     iterator = np.nditer(
         arrays,
-        flags=["external_loop", "buffered", "growinner"],
+        flags=("external_loop", "buffered", "growinner"),
         op_flags=[[direction, *common] for direction in directions],
         op_dtypes=dtypes,
         order="C" if ordered else "K",

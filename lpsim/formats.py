@@ -29,10 +29,9 @@ _MAX_MANTISSA_BITS = 52
 class Format:
     """A binary floating-point format with ``exponent_bits`` and ``mantissa_bits`` (ExMy).
 
-    A code holds, from the top, a sign bit (signed formats), the biased exponent ``f`` and the
-    trailing significand ``t``. It stands for ``(1 + t / 2**M) * 2**(f - bias)``, and for
-    ``(t / 2**M) * 2**(1 - bias)`` where ``f`` is 0 (IEEE 754-2019, section 3.4), except for the
-    codes that ``specials`` sets aside.
+    A code holds, from the top, a sign bit (signed formats), the biased exponent ``f`` and the trailing significand
+    ``t``. It stands for ``(1 + t / 2**M) * 2**(f - bias)``, and for ``(t / 2**M) * 2**(1 - bias)`` where ``f`` is 0
+    (IEEE 754-2019, section 3.4), except for the codes that ``specials`` sets aside.
 
     Parameters
     ----------
@@ -46,8 +45,7 @@ class Format:
         Which codes are not finite numbers:
 
         ``"ieee"``
-            infinities and NaNs take the largest exponent (IEEE 754-2019). With M = 0 there is no
-            room for a NaN.
+            infinities and NaNs take the largest exponent (IEEE 754-2019). With M = 0 there is no room for a NaN.
         ``"fn"``
             no infinity; NaN is the code with all exponent and significand bits set (OCP OFP8 E4M3).
         ``"fnuz"``
@@ -55,12 +53,11 @@ class Format:
         ``"finite"``
             neither infinity nor NaN (OCP MX FP6 and FP4).
         ``"p3109"``, ``"p3109_finite"``
-            one NaN (the code of -0, or in unsigned formats the last code), no negative zero, and
-            infinities at the largest remaining codes, or none (IEEE P3109 draft).
+            one NaN (the code of -0, or in unsigned formats the last code), no negative zero, and infinities at the
+            largest remaining codes, or none (IEEE P3109 draft).
     subnormals : bool
-        False: the values below the smallest normal are not in the format, and codes with a zero
-        exponent field stand for zero whatever their significand. With M = 0 as well, the code 0 is
-        the power of two ``2**-bias`` and the format has no zero (OCP MX E8M0).
+        False: the values below the smallest normal are not in the format, and codes with a zero exponent field stand
+        for zero. With M = 0 as well, code 0 is ``2**-bias`` and the format has no zero (OCP MX E8M0).
     signed : bool
         False: there is no sign bit, and no negative value.
     name : str, optional
@@ -69,8 +66,7 @@ class Format:
     Raises
     ------
     ValueError
-        If a parameter is out of range, nothing finite is left beside the special codes, or some
-        value is not a binary64 value.
+        If a parameter is out of range, no positive value is left, or some value is not a binary64 value.
     TypeError
         If a parameter has the wrong type.
 
@@ -377,18 +373,16 @@ def format(spec: FormatLike, argument: str = "fmt") -> Format:
         A `Format` (returned as it is); a NumPy or ml_dtypes floating-point dtype; or a string, in
         any case:
 
-        - a named format, with or without its ``float8_`` (``float6_``, ``float4_``) prefix:
-          ``"bfloat16"``, ``"e4m3fn"``; or one of its usual names: ``"half"``, ``"fp16"``,
-          ``"bf16"``, ``"single"``, ``"double"``, ``"tf32"``;
-        - ``"ExMy"`` with x exponent bits and y mantissa bits, IEEE-like infinities and NaNs:
-          ``"E5M10"``. ``Bn`` after it sets the bias, then ``FN``, ``FNUZ``, ``_finite``, ``_p3109``
-          or ``_p3109_finite`` the special codes, ``_nosubnormals`` and ``_unsigned`` the rest:
-          ``"E4M3B11FNUZ"``, ``"E3M2_finite"``;
-        - a P3109 format: ``"binary8p3"``, followed by ``s`` or ``u`` for the sign and ``e`` or ``f``
-          for the domain: ``"binary8p3se"`` (see `p3109`).
+        - a named format, with or without its ``float8_`` (``float6_``, ``float4_``) prefix: ``"bfloat16"``,
+          ``"e4m3fn"``; or one of its usual names: ``"half"``, ``"fp16"``, ``"bf16"``, ``"single"``, ``"double"``;
+        - ``"ExMy"`` with x exponent bits and y mantissa bits, IEEE-like infinities and NaNs: ``"E5M10"``. ``Bn`` after
+          it sets the bias, then ``FN``, ``FNUZ``, ``_finite``, ``_p3109`` or ``_p3109_finite`` the special codes,
+          ``_nosubnormals`` and ``_unsigned`` the rest: ``"E4M3B11FNUZ"``, ``"E3M2_finite"``;
+        - a P3109 format: ``"binary8p3"``, then ``s`` or ``u`` for the sign and ``e`` or ``f`` for the domain:
+          ``"binary8p3se"`` (see `p3109`).
 
-        Named formats win: ``"e2m1fn"`` is `float4_e2m1fn`, which has no NaN, and ``"e4m3"`` is the
-        IEEE-like `float8_e4m3`; OCP's E4M3 is ``"e4m3fn"``.
+        Named formats win: ``"e2m1fn"`` is `float4_e2m1fn`, which has no NaN, and ``"e4m3"`` is the IEEE-like
+        `float8_e4m3`; OCP's E4M3 is ``"e4m3fn"``.
     argument : str
         The name by which messages call ``spec``.
 
@@ -484,8 +478,8 @@ def p3109(k: int, p: int, signed: bool = True, extended: bool = True) -> Format:
 
     Notes
     -----
-    Source: IEEE P3109 interim report on binary floating-point formats for machine learning,
-    version 3: one NaN, no negative zero, bias ``2**(k-p-1)`` (signed) or ``2**(k-p)`` (unsigned).
+    Source: IEEE P3109 interim report on binary floating-point formats for machine learning, version 3: one NaN, no
+    negative zero, bias ``2**(k-p-1)`` (signed) or ``2**(k-p)`` (unsigned).
 
     Examples
     --------

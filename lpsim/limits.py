@@ -13,7 +13,7 @@ __all__ = ["FloatInfo", "finfo"]
 
 @dataclass(frozen=True)
 class FloatInfo:
-    """Limits of a format; see `lpsim.finfo`. All numbers are exact, except ``resolution``.
+    """Limits of a format, as `lpsim.finfo` returns them. All numbers are exact, except ``resolution``.
 
     Attributes
     ----------
@@ -37,6 +37,13 @@ class FloatInfo:
         Decimal digits that every value of the format's precision carries (C's ``FLT_DIG``).
     resolution : float
         ``10**-digits``.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> info = lp.finfo("e5m2")
+    >>> info.max, info.eps, info.emin
+    (57344.0, 0.25, -14)
     """
 
     format: Format
