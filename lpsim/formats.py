@@ -123,15 +123,11 @@ class Format:
         if self.max_code < smallest_code or self.bits == 0:
             raise ValueError(f"{given} leave no code for a positive number")
         if self.signed and not self.has_zero and self.nan_code == self.sign_mask:
-            raise ValueError(
-                f"{given} give the code of the smallest negative number to NaN; allowed without a zero: signed=False "
-                "or other specials"
-            )
+            raise ValueError(f"{given} take the code of a negative number for NaN; allowed here: signed=False")
         if self.emax > 1023 or self.quantum_exponent < -1074:
             raise ValueError(
-                f"{self.spec} with bias={self.bias} has values from 2**{self.quantum_exponent} to beyond "
-                f"2**{self.emax}; allowed: formats whose every value is a binary64 value "
-                "(2**-1074 to below 2**1024)"
+                f"{self.spec} with bias={self.bias} has values from 2**{self.quantum_exponent} to beyond 2**{self.emax}; "
+                "allowed: formats whose every value is a binary64 value (2**-1074 to below 2**1024)"
             )
 
     # Codes. "Magnitude" codes are without the sign bit, so they are ordered as their values.
@@ -269,8 +265,6 @@ class Format:
         """Largest relative error of rounding to nearest in the normal range, ``2**-precision``."""
         return self.eps / 2
 
-    # Storage.
-
     @property
     def carrier(self) -> np.dtype[Any]:
         """NumPy dtype in which values travel: float32 if every value is a binary32 value, else float64."""
@@ -338,8 +332,7 @@ float4_e2m1fn = Format(2, 1, specials="finite", name="float4_e2m1fn")
 NAMED_FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
-        float64, float32, tf32, float16, bfloat16,
-        float8_e5m2, float8_e4m3fn, float8_e4m3, float8_e3m4,
+        float64, float32, tf32, float16, bfloat16, float8_e5m2, float8_e4m3fn, float8_e4m3, float8_e3m4,
         float8_e4m3fnuz, float8_e5m2fnuz, float8_e4m3b11fnuz, float8_e8m0fnu,
         float6_e3m2fn, float6_e2m3fn, float4_e2m1fn,
     )
@@ -415,8 +408,7 @@ def format(spec: FormatLike, argument: str = "fmt") -> Format:
         raise TypeError(f"{argument} is {spec!r}; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype")
     if dtype.name not in NAMED_FORMATS:
         raise ValueError(
-            f"{argument} is the dtype {dtype.name!r}; allowed: floating-point dtypes of NumPy (float16, float32, "
-            "float64) and ml_dtypes"
+            f"{argument} is the dtype {dtype.name!r}; allowed: float16, float32, float64 and dtypes of ml_dtypes"
         )
     return NAMED_FORMATS[dtype.name]
 

@@ -297,7 +297,7 @@ def test_spellings_of_nothing(spec: Any, error: type[Exception], message: str) -
         ),
         ((0, 0), {"specials": "finite"}, ValueError, "leave no code for a positive number"),
         ((1, 3), {"subnormals": False}, ValueError, "subnormals=False with specials='ieee' leave no code"),
-        ((4, 0), {"specials": "fnuz", "subnormals": False}, ValueError, "smallest negative number to NaN"),
+        ((4, 0), {"specials": "fnuz", "subnormals": False}, ValueError, "take the code of a negative number for NaN"),
         ((11, 52), {"specials": "fn"}, ValueError, r"^E11M52FN with bias=1023 has values from 2\*\*-1074 to"),
         (
             (11, 52),
