@@ -126,7 +126,7 @@ class Format:
             raise ValueError(f"{given} take the code of a negative number for NaN; allowed here: signed=False")
         if self.emax > 1023 or self.quantum_exponent < -1074:
             raise ValueError(
-                f"{self.spec} with bias={self.bias} has values from 2**{self.quantum_exponent} to beyond 2**{self.emax}; "
+                f"{self.spec} with bias={self.bias} has values from 2**{self.quantum_exponent} to over 2**{self.emax}; "
                 "allowed: formats whose every value is a binary64 value (2**-1074 to below 2**1024)"
             )
 
