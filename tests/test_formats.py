@@ -255,7 +255,7 @@ def test_spellings(text: str, expected: Format) -> None:
         ("E4M3_signed", ValueError, "^fmt is 'E4M3_signed', which names no format; allowed: "),
         ("E12M3", ValueError, "^exponent_bits is 12; allowed: 0 to 11"),
         ("binary8p9", ValueError, "^p is 9; allowed: 1 to 7"),
-        (np.int32, ValueError, "^fmt is the dtype 'int32'; allowed: floating-point dtypes"),
+        (np.int32, ValueError, "^fmt is the dtype 'int32'; allowed: float16, float32"),
         (np.complex64, ValueError, "^fmt is the dtype 'complex64'; allowed: "),
         (None, TypeError, "^fmt is None; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype"),
         (3.5, TypeError, "^fmt is 3.5; allowed: "),

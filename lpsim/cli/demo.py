@@ -62,7 +62,7 @@ def _table(results: dict[str, UnitResult], exact: Projection) -> Table:
         title="Handwritten digits: errors against float64",
         title_justify="left",
         caption="Gram: 64 x 64, inner dimension 1797. Variance: share in the PCA plane. Shift: largest "
-        "move of an image\nin the plane, relative to the root mean square distance from the centre.",
+        "move of an image in the plane, relative to the root mean square distance from the centre.",
         caption_justify="left",
     )
     table.add_column("Unit", no_wrap=True)
