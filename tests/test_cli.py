@@ -333,7 +333,7 @@ def test_help_has_examples(command):
 
 
 def test_version():
-    assert run("--version").stdout.startswith("lpsim")
+    assert run("--version").stdout == f"lpsim {lp.__version__}\n"
 
 
 def test_unknown_command():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Annotated
 
 import typer
 
+import lpsim
 from lpsim.cli import demo, describe, formats, matmul
 
 __all__ = ["app"]
@@ -24,10 +24,7 @@ app = typer.Typer(
 def _print_version(wanted: bool) -> None:
     if not wanted:
         return
-    try:
-        print(f"lpsim {metadata.version('lpsim')}")
-    except metadata.PackageNotFoundError:  # run from a source tree
-        print("lpsim, version unknown: it is not installed")
+    print(f"lpsim {lpsim.__version__}")
     raise typer.Exit
 
 
