@@ -19,6 +19,7 @@ from lpsim.rounding import Overflow, Rounding
 
 __all__ = ["abs", "add", "div", "fma", "mul", "neg", "sqrt", "sub"]
 
+# The part that all the functions' documentation shares.
 _PARAMETERS = """
     fmt : Format, str or dtype
         Format of the result, as `lpsim.format` reads it.
@@ -228,7 +229,7 @@ def sqrt(
     [1.4140625, -0.0, nan]
     """
     operands = {"x": as_real_float(x, "x")}
-    return _apply(operations.SQRT, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return apply(operations.SQRT, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
 
 
 @_documented
@@ -264,7 +265,7 @@ def fma(
     33536.0
     """
     operands = {name: as_real_float(value, name) for name, value in (("x", x), ("y", y), ("z", z))}
-    return _apply(operations.FMA, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return apply(operations.FMA, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
 
 
 @_documented
@@ -298,7 +299,7 @@ def neg(
     -0.0
     """
     operands = {"x": np.asanyarray(np.negative(as_real_float(x, "x")))}
-    return _apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
 
 
 @_documented
@@ -332,34 +333,8 @@ def abs(
     2.5
     """
     operands = {"x": np.asanyarray(np.absolute(as_real_float(x, "x")))}
-    return _apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
 
 
-def _binary(operation: int, x: npt.ArrayLike, y: npt.ArrayLike, *rest: Any) -> Any:
-    return _apply(operation, {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}, *rest)
-
-
-def _apply(
-    operation: int,
-    operands: dict[str, RealArray],
-    fmt: FormatLike,
-    rounding: Rounding | str,
-    overflow: Overflow | str,
-    seed: int | None,
-    random_bits: int,
-    bits: npt.ArrayLike | None,
-    out: RealArray | None,
-    flags: bool,
-) -> Any:
-    return apply(
-        operation,
-        operands,
-        fmt,
-        rounding=rounding,
-        overflow=overflow,
-        seed=seed,
-        random_bits=random_bits,
-        bits=bits,
-        out=out,
-        flags=flags,
-    )
+def _binary(operation: int, x: npt.ArrayLike, y: npt.ArrayLike, *rounding: Any) -> Any:
+    return apply(operation, {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}, *rounding)

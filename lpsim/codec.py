@@ -80,18 +80,7 @@ def round(
     >>> lp.round([0.1, 464, 465], lp.float8_e4m3fn).tolist()
     [0.1015625, 448.0, nan]
     """
-    return round_real(
-        as_real(x, "x"),
-        fmt,
-        "x",
-        rounding=rounding,
-        overflow=overflow,
-        seed=seed,
-        random_bits=random_bits,
-        bits=bits,
-        out=out,
-        flags=flags,
-    )
+    return round_real(as_real(x, "x"), "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags)
 
 
 def encode(
@@ -144,19 +133,7 @@ def encode(
                 f"x holds NaN (first at index {tuple(map(int, np.argwhere(nan)[0]))}), but {fmt} has no code for NaN; "
                 "allowed: numbers and infinities"
             )
-    return round_real(
-        array,
-        fmt,
-        "x",
-        rounding=rounding,
-        overflow=overflow,
-        seed=seed,
-        random_bits=random_bits,
-        bits=bits,
-        out=out,
-        flags=flags,
-        codes=True,
-    )
+    return round_real(array, "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags, codes=True)
 
 
 def _as_codes(codes: npt.ArrayLike, fmt: Format) -> npt.NDArray[Any]:

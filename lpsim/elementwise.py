@@ -30,7 +30,6 @@ def apply(
     operation: int,
     operands: dict[str, RealArray],
     fmt: FormatLike,
-    *,
     rounding: Any,
     overflow: Any,
     seed: Any,
@@ -38,6 +37,7 @@ def apply(
     bits: Any,
     out: Any,
     flags: bool,
+    *,
     codes: bool = False,
     stream: int = 0,
 ) -> Any:
@@ -209,9 +209,9 @@ def _as_words(bits: Any, random_bits: int) -> RealArray:
     return words.astype(np.int64)
 
 
-def round_real(array: RealArray, fmt: FormatLike, argument: str, **options: Any) -> Any:
-    """Round float32, float64 or 64-bit integers to values or codes, each once."""
+def round_real(array: RealArray, argument: str, fmt: FormatLike, *rounding: Any, **kind: Any) -> Any:
+    """Round float32, float64 or 64-bit integers to values or codes, each once; the rest is as for `apply`."""
     if array.dtype.kind in "ui":
         high, low = as_integer_pair(array)
-        return apply(ADD, {argument: high, "its low half": low}, fmt, **options)
-    return apply(ROUND, {argument: array}, fmt, **options)
+        return apply(ADD, {argument: high, "its low half": low}, fmt, *rounding, **kind)
+    return apply(ROUND, {argument: array}, fmt, *rounding, **kind)

@@ -131,20 +131,10 @@ def _rounded(
     seed: int | None,
     stream: int,
 ) -> RealArray:
-    rounded = round_real(
-        array,
-        fmt,
-        argument,
-        rounding=rounding,
-        overflow=overflow,
-        seed=seed if rounding.is_stochastic else None,
-        random_bits=unit.random_bits,
-        bits=None,
-        out=None,
-        flags=False,
-        stream=stream,
+    seed = seed if rounding.is_stochastic else None
+    return np.asarray(
+        round_real(array, argument, fmt, rounding, overflow, seed, unit.random_bits, None, None, False, stream=stream)
     )
-    return np.asarray(rounded)
 
 
 def _start_values(c: npt.ArrayLike | None, shape: tuple[int, ...], unit: MatrixUnit, seed: int | None) -> RealArray:
