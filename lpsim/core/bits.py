@@ -100,9 +100,11 @@ def _decompose_overload(x: Any) -> Any:
 def fma(x: Any, y: Any, z: Any) -> Any:
     """Return ``x * y + z`` rounded once to nearest, ties to even, in the operands' type.
 
-    As ordinary Python it goes through exact rationals, and serves finite float64 operands only.
+    As ordinary Python it goes through exact rationals and returns float64.
     """
-    if not (np.isfinite(x) and np.isfinite(y) and np.isfinite(z)) or x == 0 or y == 0:
+    if np.isfinite(x) and np.isfinite(y) and not np.isfinite(z):
+        return np.float64(z)
+    if not (np.isfinite(x) and np.isfinite(y)) or x == 0 or y == 0:
         return np.float64(x) * np.float64(y) + np.float64(z)
     exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
     if exact == 0:
