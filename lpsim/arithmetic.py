@@ -39,6 +39,8 @@ _PARAMETERS = """
         value of the format. It may be an operand.
     flags : bool
         Whether to return the exceptions as well.
+    tininess : str
+        For the flag UNDERFLOW: ``"after"`` or ``"before"`` rounding, see `lpsim.Flag`.
 
     Returns
     -------
@@ -73,6 +75,7 @@ def add(
     bits: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Return x + y, rounded once.
 
@@ -92,7 +95,7 @@ def add(
     >>> float(lp.add(1, 2.0**-100, lp.bfloat16, rounding="toward_positive"))
     1.0078125
     """
-    return _binary(operations.ADD, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return _binary(operations.ADD, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -107,6 +110,7 @@ def sub(
     bits: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Return x - y, rounded once.
 
@@ -126,7 +130,7 @@ def sub(
     >>> float(lp.sub(1, 2.0**-100, lp.float16, rounding="toward_zero"))
     0.99951171875
     """
-    return _binary(operations.SUB, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return _binary(operations.SUB, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -141,6 +145,7 @@ def mul(
     bits: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Return x * y, rounded once.
 
@@ -160,7 +165,7 @@ def mul(
     >>> lp.mul([1.5, 300], [1.5, 300], lp.float16).tolist()
     [2.25, inf]
     """
-    return _binary(operations.MUL, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return _binary(operations.MUL, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -175,6 +180,7 @@ def div(
     bits: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Return x / y, rounded once.
 
@@ -195,7 +201,7 @@ def div(
     >>> float(value), lp.Flag(int(flags)).name
     (inf, 'DIVIDE_BY_ZERO')
     """
-    return _binary(operations.DIV, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return _binary(operations.DIV, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -209,6 +215,7 @@ def sqrt(
     bits: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Return the square root of x, rounded once.
 
@@ -229,7 +236,7 @@ def sqrt(
     [1.4140625, -0.0, nan]
     """
     operands = {"x": as_real_float(x, "x")}
-    return apply(operations.SQRT, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return apply(operations.SQRT, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -245,6 +252,7 @@ def fma(
     bits: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Return x * y + z, rounded once.
 
@@ -265,7 +273,7 @@ def fma(
     33536.0
     """
     operands = {name: as_real_float(value, name) for name, value in (("x", x), ("y", y), ("z", z))}
-    return apply(operations.FMA, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return apply(operations.FMA, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -279,6 +287,7 @@ def neg(
     bits: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Return -x, rounded once: exact where x is a value of a signed format.
 
@@ -299,7 +308,7 @@ def neg(
     -0.0
     """
     operands = {"x": np.asanyarray(np.negative(as_real_float(x, "x")))}
-    return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -313,6 +322,7 @@ def abs(
     bits: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Return the absolute value of x, rounded once: exact where x is a value of the format.
 
@@ -333,7 +343,7 @@ def abs(
     2.5
     """
     operands = {"x": np.asanyarray(np.absolute(as_real_float(x, "x")))}
-    return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 def _binary(operation: int, x: npt.ArrayLike, y: npt.ArrayLike, *rounding: Any) -> Any:

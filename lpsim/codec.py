@@ -28,6 +28,7 @@ def round(
     bits: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Round real numbers to values of a format, each once.
 
@@ -54,6 +55,8 @@ def round(
         holds every value of the format. It may be ``x`` itself.
     flags : bool
         Whether to return the exceptions as well.
+    tininess : str
+        For the flag UNDERFLOW: ``"after"`` or ``"before"`` rounding, see `lpsim.Flag`.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def round(
     >>> lp.round([0.1, 464, 465], lp.float8_e4m3fn).tolist()
     [0.1015625, 448.0, nan]
     """
-    return round_real(as_real(x, "x"), "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags)
+    return round_real(as_real(x, "x"), "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 def encode(
@@ -93,12 +96,13 @@ def encode(
     bits: npt.ArrayLike | None = None,
     out: npt.NDArray[np.unsignedinteger[Any]] | None = None,
     flags: bool = False,
+    tininess: str = "after",
 ) -> Any:
     """Round real numbers to a format and return the codes of the results.
 
     Parameters
     ----------
-    x, fmt, rounding, overflow, seed, random_bits, bits, flags
+    x, fmt, rounding, overflow, seed, random_bits, bits, flags, tininess
         As for `lpsim.round`.
     out : ndarray, optional
         Where to write the codes: an array of unsigned integers, wide enough, of the result's shape.
@@ -133,7 +137,7 @@ def encode(
                 f"x holds NaN (first at index {tuple(map(int, np.argwhere(nan)[0]))}), but {fmt} has no code for NaN; "
                 "allowed: numbers and infinities"
             )
-    return round_real(array, "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags, codes=True)
+    return round_real(array, "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess, codes=True)
 
 
 def _as_codes(codes: npt.ArrayLike, fmt: Format) -> npt.NDArray[Any]:

@@ -37,6 +37,7 @@ def apply(
     bits: Any,
     out: Any,
     flags: bool,
+    tininess: str = "after",
     *,
     codes: bool = False,
     stream: int = 0,
@@ -44,7 +45,7 @@ def apply(
     """Return an operation's results, rounded to ``fmt``, for named operands (float32 or float64)."""
     fmt = as_format(fmt)
     mode = as_rounding(rounding)
-    f = parameters(fmt, mode, as_overflow(overflow), _as_random_bits(random_bits))
+    f = parameters(fmt, mode, as_overflow(overflow), _as_random_bits(random_bits), tininess)
     words, operands_and_words = None, operands
     if bits is not None:
         words = _as_words(bits, f.random_bits)

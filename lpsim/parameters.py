@@ -8,7 +8,7 @@ import math
 from lpsim.core.params import Params
 from lpsim.core.rounding import MAX_RANDOM_BITS
 from lpsim.formats import Format
-from lpsim.rounding import Overflow, Rounding
+from lpsim.rounding import TININESS, Overflow, Rounding
 
 __all__ = ["parameters"]
 
@@ -24,6 +24,7 @@ def parameters(
     rounding: Rounding = Rounding.TIES_TO_EVEN,
     overflow: Overflow = Overflow.IEEE,
     random_bits: int = 32,
+    tininess: str = "after",
 ) -> Params:
     """Return the parameters of one rounding.
 
@@ -38,6 +39,8 @@ def parameters(
         )
     if not 1 <= random_bits <= MAX_RANDOM_BITS:
         raise ValueError(f"random_bits is {random_bits}; allowed: 1 to {MAX_RANDOM_BITS}")
+    if tininess not in TININESS:
+        raise ValueError(f"tininess is {tininess!r}; allowed: {', '.join(map(repr, TININESS))}")
     saturates = overflow in (Overflow.SATURATE, Overflow.SATURATE_FINITE)
     up_positive = rounding in (Rounding.AWAY_FROM_ZERO, Rounding.TOWARD_POSITIVE)
     up_negative = rounding in (Rounding.AWAY_FROM_ZERO, Rounding.TOWARD_NEGATIVE)
@@ -76,6 +79,7 @@ def parameters(
         toward_negative=int(rounding == Rounding.TOWARD_NEGATIVE),
         coin=int(rounding == Rounding.STOCHASTIC_EQUAL),
         random_bits=int(random_bits),
+        tiny_before=int(tininess == "before"),
         min_magnitude=0.0 if fmt.has_zero else fmt.smallest_normal,
         max_positive=fmt.max,
         max_negative=max_negative,

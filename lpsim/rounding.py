@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import TypeVar
 
-__all__ = ["Flag", "Overflow", "Rounding"]
+__all__ = ["TININESS", "Flag", "Overflow", "Rounding"]
 
 
 class Rounding(enum.IntEnum):
@@ -101,6 +101,10 @@ class Overflow(enum.IntEnum):
     TO_NAN = 3
 
 
+#: When a result counts as tiny: after rounding to the precision with an unbounded exponent, or before.
+TININESS = ("after", "before")
+
+
 class Flag(enum.IntFlag):
     """Exceptions of one operation (IEEE 754-2019, section 7), as bits of a ``uint8``.
 
@@ -108,15 +112,17 @@ class Flag(enum.IntFlag):
     ----------
     INVALID
         The operation has no result in the extended reals (``inf - inf``, ``0 * inf``, ``0 / 0``,
-        ``inf / inf``, the square root of a negative number), or no value of the format can stand
-        for it (a negative number in an unsigned format).
+        ``inf / inf``, the square root of a negative number), an operand is a signalling NaN, or no value of the
+        format can stand for the result (a negative number in an unsigned format).
     DIVIDE_BY_ZERO
         A finite non-zero number divided by zero.
     OVERFLOW
         See `Overflow`; also an infinity in a format that has none.
     UNDERFLOW
-        The exact result is not zero, is smaller in magnitude than the smallest normal value
-        (tininess is detected before rounding) and the delivered result is inexact.
+        The result is tiny and the delivered result is inexact. A result is tiny if, rounded to the format's
+        precision as if the exponent range had no lower end, it is not zero and smaller in magnitude than
+        ``2**emin`` (tininess *after* rounding); with ``tininess="before"``, if the exact result is. No overflow
+        is an underflow, whatever the format.
     INEXACT
         The delivered result is not the exact result.
 

@@ -184,6 +184,14 @@ def test_signalling_nans_pass_quietly() -> None:
         assert_same(lp.add(x[::-1], np.zeros(3), "bf16"), [1, math.nan, math.nan], range(3))
         assert_same(lp.round(x, "double"), [math.nan, math.nan, 1], range(3))
         assert lp.encode(x, "half").tolist() == [0x7E00, 0x7E00, 0x3C00]
+        assert lp.round(x, "bf16", flags=True)[1].tolist() == [lp.Flag.INVALID, lp.Flag.INVALID, 0]
+        for operation in (lp.add, lp.sub, lp.mul, lp.div):
+            assert operation(x, np.float32(1), "bf16", flags=True)[1].tolist() == [lp.Flag.INVALID, lp.Flag.INVALID, 0]
+            assert operation(np.float32(1), x, "bf16", flags=True)[1].tolist() == [lp.Flag.INVALID, lp.Flag.INVALID, 0]
+        assert lp.sqrt(x, "bf16", flags=True)[1].tolist() == [lp.Flag.INVALID, lp.Flag.INVALID, 0]
+        one = np.float32(1)
+        for operands in ((x, one, one), (one, x, one), (one, one, x)):
+            assert lp.fma(*operands, "bf16", flags=True)[1].tolist() == [lp.Flag.INVALID, lp.Flag.INVALID, 0]
         assert_same(lp.ulp(x, "half"), [math.nan, math.nan, 2.0**-10], range(3))
         assert_same(lp.nextafter(x, 2, "half"), [math.nan, math.nan, 1 + 2.0**-10], range(3))
         assert_same(lp.matmul(x[:, np.newaxis], [[1.0]]), [math.nan, math.nan, 1], range(3))
@@ -221,6 +229,7 @@ BAD = {
     "seed and bits": (lambda: lp.round(1, "half", "stochastic", seed=1, bits=1), ValueError, "seed and bits"),
     "bits": (lambda: lp.round(1, "half", "stochastic", random_bits=3, bits=8), ValueError, r"allowed: 0 to 2\*\*3 - 1"),
     "bits type": (lambda: lp.round(1, "half", "stochastic", bits=0.5), TypeError, "bits has dtype float64"),
+    "tininess": (lambda: lp.round(1, "half", tininess="during"), ValueError, "tininess is 'during'; allowed: 'after'"),
     "random_bits": (lambda: lp.round(1, "half", random_bits=54), ValueError, "random_bits is 54; allowed: 1 to 53"),
     "random_bits type": (lambda: lp.round(1, "half", random_bits=2.0), TypeError, "random_bits is 2.0"),
     "out type": (lambda: lp.round([1], "half", out=[0]), TypeError, r"out is \[0\]"),

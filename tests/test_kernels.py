@@ -25,8 +25,14 @@ def check(operation: str, numbers: tuple[Any, ...], fmt: lp.Format, mode: dict[s
     assert lp.Flag(int(raised)) == flags, f"{case}: {lp.Flag(int(raised))!r} for {flags!r}"
 
 
-def check_both_carriers(operation: str, numbers: tuple[float, ...], fmt: lp.Format, mode: dict[str, Any]) -> None:
+TININESS = st.sampled_from(("after", "before"))
+
+
+def check_both_carriers(
+    operation: str, numbers: tuple[float, ...], fmt: lp.Format, mode: dict[str, Any], tininess: str
+) -> None:
     """Compare for float64 operands, and for the same ones in float32, which takes a shorter way."""
+    mode = {**mode, "tininess": tininess}
     check(operation, numbers, fmt, mode)
     with np.errstate(over="ignore"):
         check(operation, tuple(map(np.float32, numbers)), fmt, mode)
@@ -36,7 +42,7 @@ def check_both_carriers(operation: str, numbers: tuple[float, ...], fmt: lp.Form
 @given(st.data())
 def test_round(data: st.DataObject) -> None:
     fmt = data.draw(st.one_of(formats(), st.sampled_from(SAMPLE_FORMATS)))
-    check_both_carriers("round", (data.draw(floats(fmt)),), fmt, data.draw(modes(fmt)))
+    check_both_carriers("round", (data.draw(floats(fmt)),), fmt, data.draw(modes(fmt)), data.draw(TININESS))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -44,4 +50,5 @@ def test_round(data: st.DataObject) -> None:
 @given(data=st.data())
 def test_operation(operation: str, data: st.DataObject) -> None:
     fmt = data.draw(st.one_of(formats(), st.sampled_from(SAMPLE_FORMATS)))
-    check_both_carriers(operation, data.draw(operands(operation, fmt)), fmt, data.draw(modes(fmt)))
+    numbers = data.draw(operands(operation, fmt))
+    check_both_carriers(operation, numbers, fmt, data.draw(modes(fmt)), data.draw(TININESS))

@@ -45,7 +45,30 @@ def table(fmt: Format) -> tuple[list[Fraction], list[int]]:
     return magnitudes, [c & 1 for c in codes]
 
 
-def by_definition(x: Fraction, fmt: Format, rounding: Rounding, random_bits: int, bits: int) -> Fraction | None:
+def goes_up(
+    x: Fraction, below: Fraction, above: Fraction, odd: bool, rounding: Rounding, random_bits: int, bits: int
+) -> bool:
+    """Whether x goes to the neighbour of larger magnitude; ``odd`` is the parity of the other's code."""
+    size = abs(x)
+    if size == below:
+        return False
+    toward = {
+        Rounding.TOWARD_ZERO: False,
+        Rounding.AWAY_FROM_ZERO: True,
+        Rounding.TOWARD_POSITIVE: x > 0,
+        Rounding.TOWARD_NEGATIVE: x < 0,
+        Rounding.TO_ODD: not odd,
+        Rounding.STOCHASTIC: math.floor((size - below) / (above - below) * 2**random_bits) + bits >= 2**random_bits,
+        Rounding.STOCHASTIC_EQUAL: bits >= 2 ** (random_bits - 1),
+    }
+    if rounding in toward:
+        return toward[rounding]
+    if size - below != above - size:
+        return size - below > above - size
+    return {Rounding.TIES_TO_AWAY: True, Rounding.TIES_TO_ZERO: False}.get(rounding, odd)
+
+
+def by_definition(x: Fraction, fmt: Format, *how: Any) -> Fraction | None:
     """Round a nonzero number, by looking it up; None is an overflow."""
     magnitudes, parities = table(fmt)
     sign, size = (-1 if x < 0 else 1), abs(x)
@@ -54,26 +77,20 @@ def by_definition(x: Fraction, fmt: Format, rounding: Rounding, random_bits: int
     if size < magnitudes[0]:
         return sign * magnitudes[0]
     low = bisect.bisect_right(magnitudes, size) - 1
-    below, above = magnitudes[low], magnitudes[low + 1]
-    if size == below:
-        return sign * below
-    toward = {
-        Rounding.TOWARD_ZERO: False,
-        Rounding.AWAY_FROM_ZERO: True,
-        Rounding.TOWARD_POSITIVE: x > 0,
-        Rounding.TOWARD_NEGATIVE: x < 0,
-        Rounding.TO_ODD: parities[low] == 0,
-        Rounding.STOCHASTIC: math.floor((size - below) / (above - below) * 2**random_bits) + bits >= 2**random_bits,
-        Rounding.STOCHASTIC_EQUAL: bits >= 2 ** (random_bits - 1),
-    }
-    if rounding in toward:
-        up = toward[rounding]
-    elif size - below != above - size:
-        up = size - below > above - size
-    else:
-        up = {Rounding.TIES_TO_AWAY: True, Rounding.TIES_TO_ZERO: False}.get(rounding, parities[low] == 1)
-    chosen = low + up
+    chosen = low + goes_up(x, magnitudes[low], magnitudes[low + 1], parities[low] == 1, *how)
     return None if chosen == len(magnitudes) - 1 else sign * magnitudes[chosen]
+
+
+def is_tiny(x: Fraction, fmt: Format, tininess: str, *how: Any) -> bool:
+    """Whether a number is tiny: below 2**emin, itself or rounded to full precision."""
+    limit, size = Fraction(2) ** fmt.emin, abs(x)
+    if tininess == "before" or not limit / 2 <= size < limit:
+        return size < limit
+    quantum = limit / 2 ** (fmt.mantissa_bits + 1)
+    below = size // quantum * quantum
+    # Codes go on downwards from that of 2**emin, 2**M to a binade.
+    code = (int(fmt.has_zero) << fmt.mantissa_bits) - (limit - below) / quantum
+    return below + quantum * goes_up(x, below, below + quantum, code % 2 == 1, *how) < limit
 
 
 @settings(max_examples=300, deadline=None)
@@ -81,23 +98,25 @@ def by_definition(x: Fraction, fmt: Format, rounding: Rounding, random_bits: int
 def test_round_is_the_table_look_up(data: st.DataObject) -> None:
     fmt = data.draw(formats(max_bits=9))
     random_bits = data.draw(st.sampled_from((1, 3, 6, 32, 62)))
+    tininess = data.draw(st.sampled_from(("after", "before")))
     for x in data.draw(st.lists(reals(fmt).filter(bool), min_size=3, max_size=3)):
         bits = data.draw(st.integers(0, 2**random_bits - 1))
         for rounding in Rounding:
-            value, flags = both("round", x, fmt, rounding=rounding, random_bits=random_bits, bits=bits)
+            how = (rounding, random_bits, bits)
+            mode = {"rounding": rounding, "random_bits": random_bits, "bits": bits, "tininess": tininess}
+            value, flags = both("round", x, fmt, **mode)
             if x < 0 and not fmt.signed:
                 assert flags == INVALID
                 assert same(value, NAN if fmt.has_nan else fmt.min)
                 continue
-            tiny = abs(x) < Fraction(2) ** fmt.emin
-            expected = by_definition(x, fmt, rounding, random_bits, bits)
+            expected = by_definition(x, fmt, *how)
             if expected is None:
                 assert flags == OVERFLOW
                 continue
             sign = -1.0 if x < 0 and (expected or fmt.has_negative_zero) else 1.0
             assert same(value, math.copysign(float(expected), sign))
-            inexact = value != x
-            assert flags == ((UNDERFLOW if tiny else INEXACT) if inexact else NONE)
+            tiny = is_tiny(x, fmt, tininess, *how)
+            assert flags == ((UNDERFLOW if tiny else INEXACT) if value != x else NONE)
 
 
 def sign_and_square(operation: str, args: tuple[float, ...]) -> tuple[bool, Fraction]:

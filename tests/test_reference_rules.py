@@ -247,7 +247,8 @@ def test_results_that_are_nan(operation: str, args: tuple[float, ...], flags: Fl
         ("sqrt", (2.0,), 1.4140625, INEXACT),
         ("mul", (2.0**-12, 2.0**-12), 2.0**-24, NONE),  # tiny but exact
         ("mul", (2.0**-12, 2.0**-13), 0.0, UNDERFLOW),
-        ("round", (2.0**-14 - 2.0**-26,), 2.0**-14, UNDERFLOW),  # tiny before rounding
+        ("round", (2.0**-14 - 2.0**-26,), 2.0**-14, INEXACT),  # not tiny after rounding
+        ("round", (2.0**-14 - 2.0**-25,), 2.0**-14, UNDERFLOW),
         ("round", (2.0**-14 + 2.0**-26,), 2.0**-14, INEXACT),
         ("round", (2**5000,), INF, OVERFLOW),
         ("round", (Fraction(1, 3**5000),), 0.0, UNDERFLOW),

@@ -18,6 +18,8 @@ FRACTION_MASK = np.int64(0x000FFFFFFFFFFFFF)
 IMPLICIT_BIT = np.int64(0x0010000000000000)
 _SIGN_AND_FRACTION = np.int64(-0x7FF0000000000001)
 _ONE = np.int64(0x3FF0000000000000)
+_QUIET_BIT = np.int64(0x0008000000000000)
+_QUIET_BIT_32 = np.int32(0x00400000)
 _TWO_54 = np.float64(2.0**54)
 
 #: Exponent that stands for zero: below any other by more than the precision of an exact sum.
@@ -59,6 +61,32 @@ def is_finite(x: Any) -> Any:
 def is_negative(x: Any) -> Any:
     """Return 1 if the sign bit of x is set, else 0."""
     return np.int64(bits_of(x) < np.int64(0))
+
+
+@core_function
+def _is_signalling_binary64(x: Any) -> Any:
+    return (x != x) & ((bits_of(x) & _QUIET_BIT) == np.int64(0))
+
+
+@core_function
+def _is_signalling_binary32(x: Any) -> Any:
+    # In its own bits: conversion to binary64 makes a NaN quiet.
+    return (x != x) & ((np.float32(x).view(np.int32) & _QUIET_BIT_32) == np.int32(0))
+
+
+def is_signalling(x: Any) -> Any:
+    """Return whether x, a float64 or float32, is a signalling NaN (IEEE 754-2019, section 6.2.1)."""
+    return _is_signalling_binary32(x) if isinstance(x, np.float32) else _is_signalling_binary64(x)
+
+
+@overload(is_signalling, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _is_signalling_overload(x: Any) -> Any:
+    chosen = _is_signalling_binary32 if x == types.float32 else _is_signalling_binary64
+
+    def implementation(x: Any) -> Any:
+        return chosen(x)
+
+    return implementation
 
 
 @core_function

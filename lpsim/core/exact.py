@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.core.bits import decompose, fma, is_finite, is_negative, power_of_two
+from lpsim.core.bits import decompose, fma, is_finite, is_negative, is_signalling, power_of_two
 from lpsim.core.jit import core_function
 
 __all__ = ["exact_add", "exact_div", "exact_fma", "exact_mul", "exact_round", "exact_sqrt", "exact_sub"]
@@ -46,9 +46,9 @@ def _two_sum(a: Any, b: Any) -> Any:
 
 
 @core_function
-def _invalid(plain: Any, any_nan: Any) -> Any:
-    """Return the INVALID bit of an operation that made a NaN from other operands."""
-    return _INVALID if (plain != plain) & (not any_nan) else np.int64(0)
+def _invalid(plain: Any, any_nan: Any, any_signalling: Any) -> Any:
+    """Return the INVALID bit of an operation: it made a NaN from other operands, or had a signalling one."""
+    return _INVALID if ((plain != plain) & (not any_nan)) | any_signalling else np.int64(0)
 
 
 @core_function
@@ -62,7 +62,9 @@ def exact_round(x: Any, f: Any) -> Any:
     """Parts of x itself."""
     m, e = decompose(x)
     special = (not is_finite(x)) | (x == _ZERO)
-    return m, _ZERO, _ONE, _ZERO, _ZERO, e, special, np.float64(x), is_negative(x), np.int64(0)
+    plain = np.float64(x)
+    flags = _invalid(plain, x != x, is_signalling(x))
+    return m, _ZERO, _ONE, _ZERO, _ZERO, e, special, plain, is_negative(x), flags
 
 
 @core_function
@@ -74,7 +76,7 @@ def exact_add(x: Any, y: Any, f: Any) -> Any:
     head, rest = _two_sum(mx * power_of_two(max(ex - e, _FAR)), my * power_of_two(max(ey - e, _FAR)))
     plain = np.float64(x + y)
     special = (not (is_finite(x) & is_finite(y))) | (head == _ZERO)
-    flags = _invalid(plain, (x != x) | (y != y))
+    flags = _invalid(plain, (x != x) | (y != y), is_signalling(x) | is_signalling(y))
     sign = _zero_sum_sign(is_negative(x), is_negative(y), f)
     return head, rest, _ONE, _ZERO, _ZERO, e, special, plain, sign, flags
 
@@ -95,7 +97,7 @@ def exact_mul(x: Any, y: Any, f: Any) -> Any:
     plain = np.float64(x * y)
     special = (not (is_finite(x) & is_finite(y))) | (head == _ZERO)
     plain = _ZERO if head == _ZERO and is_finite(x) and is_finite(y) else plain
-    flags = _invalid(plain, (x != x) | (y != y))
+    flags = _invalid(plain, (x != x) | (y != y), is_signalling(x) | is_signalling(y))
     sign = is_negative(x) ^ is_negative(y)
     return head, rest, _ONE, _ZERO, _ZERO, ex + ey, special, plain, sign, flags
 
@@ -112,7 +114,7 @@ def exact_div(x: Any, y: Any, f: Any) -> Any:
     rest = fma(-head, divisor, numerator)
     plain = np.float64(x / y)
     special = (not (is_finite(x) & is_finite(y))) | (head == _ZERO) | by_zero
-    flags = _invalid(plain, (x != x) | (y != y))
+    flags = _invalid(plain, (x != x) | (y != y), is_signalling(x) | is_signalling(y))
     flags |= _DIVIDE_BY_ZERO if by_zero & is_finite(x) & (x != _ZERO) else np.int64(0)
     sign = is_negative(x) ^ is_negative(y)
     return head, rest, divisor, _ZERO, _ZERO, ex - ey, special, plain, sign, flags
@@ -129,7 +131,7 @@ def exact_sqrt(x: Any, f: Any) -> Any:
     divisor = head + head
     plain = np.float64(np.sqrt(x))
     special = (not is_finite(x)) | (x <= _ZERO)
-    flags = _invalid(plain, x != x)
+    flags = _invalid(plain, x != x, is_signalling(x))
     return head, rest, divisor, _ZERO, _ONE, (e - odd) >> np.int64(1), special, plain, is_negative(x), flags
 
 
@@ -154,6 +156,7 @@ def exact_fma(x: Any, y: Any, z: Any, f: Any) -> Any:
     plain = np.float64(fma(x, y, z))
     special = (not (is_finite(x) & is_finite(y) & is_finite(z))) | (head == _ZERO)
     plain = _ZERO if head == _ZERO and is_finite(x) and is_finite(y) and is_finite(z) else plain
-    flags = _invalid(plain, (x != x) | (y != y) | (z != z))
+    any_signalling = is_signalling(x) | is_signalling(y) | is_signalling(z)
+    flags = _invalid(plain, (x != x) | (y != y) | (z != z), any_signalling)
     sign = _zero_sum_sign(is_negative(x) ^ is_negative(y), is_negative(z), f)
     return head, rest, _ONE, tail, _ZERO, e, special, plain, sign, flags

@@ -31,6 +31,7 @@ class Params(NamedTuple):
     toward_negative: int
     coin: int  # STOCHASTIC_EQUAL
     random_bits: int
+    tiny_before: int  # underflow: tininess is detected before rounding
 
     # The range and what lies outside of it, the overflow policy already applied.
     min_magnitude: float

@@ -63,7 +63,44 @@ def _is_odd(truncated: Any, exponent: Any, f: Any) -> Any:
 
 
 @core_function
-def _deliver(parts: Any, negative: Any, rounded: Any, exponent: Any, quantum: Any, inexact: Any, f: Any) -> Any:
+def _increment(negative: Any, odd: Any, below_one: Any, f: Any) -> Any:
+    """Return what, added to an extended significand, carries into the bits that are kept if it rounds up.
+
+    ``below_one`` is the largest integer below one unit of the last place that is kept.
+    """
+    away = (f.up_negative if negative else f.up_positive) | (f.to_odd & (odd ^ np.int64(1)))
+    increment = below_one if away != 0 else np.int64(0)
+    return increment + ((below_one >> np.int64(1)) & -f.nearest) + (f.tie_even & odd) + f.tie_away
+
+
+@core_function
+def _rounds_up_randomly(significand: Any, fraction: Any, beyond: Any, shift: Any, word: Any, f: Any) -> Any:
+    """Return (1 if a stochastic mode rounds away from zero else 0, whether the result is inexact)."""
+    discarded = significand & ((np.int64(1) << min(shift, np.int64(62))) - np.int64(1))
+    inexact = (discarded != 0) | (beyond != _ZERO)
+    left = max(f.random_bits - shift, np.int64(0))
+    right = min(max(shift - f.random_bits, np.int64(0)), np.int64(62))
+    threshold = ((discarded << left) >> right) | (fraction >> (np.int64(53) - left))
+    up = (threshold + word) >> f.random_bits
+    coin = np.int64(inexact) & (word >> (f.random_bits - np.int64(1)))
+    return (coin if f.coin != 0 else up), inexact
+
+
+@core_function
+def _is_tiny(exponent: Any, unbounded: Any, f: Any) -> Any:
+    """Return whether a result is tiny (IEEE 754-2019, section 7.5).
+
+    ``unbounded`` is its significand rounded to the format's precision as if the exponent range had no lower end;
+    it matters in the binade below 2**emin, from which rounding may lead to 2**emin.
+    """
+    reaches_normal = (exponent == f.emin - 1) & ((unbounded >> (f.mantissa_bits + np.int64(1))) != 0)
+    return (exponent < f.emin) & (not (reaches_normal & (f.tiny_before == 0)))
+
+
+@core_function
+def _deliver(
+    parts: Any, negative: Any, rounded: Any, exponent: Any, quantum: Any, inexact: Any, tiny: Any, f: Any
+) -> Any:
     """Return (value, flags): apply the range, the overflow policy, the sign and the special results."""
     special, plain, zero_negative, flags = parts[6], parts[7], parts[8], parts[9]
     magnitude = scale(np.float64(rounded), min(quantum, _LARGEST_QUANTUM))
@@ -74,7 +111,7 @@ def _deliver(parts: Any, negative: Any, rounded: Any, exponent: Any, quantum: An
     over = magnitude > (f.max_negative if negative else f.max_positive)
     finite = (f.over_negative if negative else f.over_positive) if over else signed
     finite_flags = _INEXACT if inexact else np.int64(0)
-    finite_flags |= _UNDERFLOW if inexact & (exponent < f.emin) else np.int64(0)
+    finite_flags |= _UNDERFLOW if inexact & tiny else np.int64(0)
     finite_flags = _OVERFLOW_INEXACT if over else finite_flags
     finite_flags = _INVALID if negative & (f.signed == 0) else finite_flags
 
@@ -119,14 +156,16 @@ def round_parts(parts: Any, f: Any) -> Any:
 
     quantum, shift = _grid(exponent, f)
     shift = min(shift + np.int64(2), np.int64(60))
-    odd = _is_odd(extended >> shift, exponent, f)
     below_one = (np.int64(1) << shift) - np.int64(1)
-    away = (f.up_negative if negative else f.up_positive) | (f.to_odd & (odd ^ np.int64(1)))
-    increment = below_one if away != 0 else np.int64(0)
-    increment += ((below_one >> np.int64(1)) & -f.nearest) + (f.tie_even & odd) + f.tie_away
-    rounded = (extended + increment) >> shift
+    odd = _is_odd(extended >> shift, exponent, f)
+    rounded = (extended + _increment(negative, odd, below_one, f)) >> shift
     inexact = (extended & below_one) != 0
-    return _deliver(parts, negative, rounded, exponent, quantum, inexact, f)
+
+    shift = np.int64(54) - f.mantissa_bits
+    below_one = (np.int64(1) << shift) - np.int64(1)
+    odd = (extended >> shift if f.mantissa_bits != 0 else f.field_offset - np.int64(1)) & np.int64(1)
+    unbounded = (extended + _increment(negative, odd, below_one, f)) >> shift
+    return _deliver(parts, negative, rounded, exponent, quantum, inexact, _is_tiny(exponent, unbounded, f), f)
 
 
 @core_function
@@ -163,13 +202,8 @@ def round_parts_stochastic(parts: Any, word: Any, f: Any) -> Any:
     fraction &= (np.int64(1) << np.int64(53)) - np.int64(1)
 
     quantum, shift = _grid(exponent, f)
-    drop = min(shift, np.int64(62))
-    discarded = significand & ((np.int64(1) << drop) - np.int64(1))
-    inexact = (discarded != 0) | (beyond != _ZERO)
-    left = max(f.random_bits - shift, np.int64(0))
-    right = min(max(shift - f.random_bits, np.int64(0)), np.int64(62))
-    threshold = ((discarded << left) >> right) | (fraction >> (np.int64(53) - left))
-    up = (threshold + word) >> f.random_bits
-    coin = np.int64(inexact) & (word >> (f.random_bits - np.int64(1)))
-    up = coin if f.coin != 0 else up
-    return _deliver(parts, negative, (significand >> drop) + up, exponent, quantum, inexact, f)
+    up, inexact = _rounds_up_randomly(significand, fraction, beyond, shift, word, f)
+    rounded = (significand >> min(shift, np.int64(62))) + up
+    shift = np.int64(52) - f.mantissa_bits
+    unbounded = (significand >> shift) + _rounds_up_randomly(significand, fraction, beyond, shift, word, f)[0]
+    return _deliver(parts, negative, rounded, exponent, quantum, inexact, _is_tiny(exponent, unbounded, f), f)

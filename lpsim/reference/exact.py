@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import struct
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -88,7 +89,10 @@ def exact_value(x: Operand | Fraction) -> Exact:
         if math.isfinite(x):
             fraction, exponent = math.frexp(abs(x))
             return Exact("finite", math.copysign(1.0, x) < 0, int(math.ldexp(fraction, 53)), exponent - 53)
-        return _NAN if math.isnan(x) else Exact("infinite", x < 0)
+        if math.isinf(x):
+            return Exact("infinite", x < 0)
+        quiet = struct.unpack("<Q", struct.pack("<d", x))[0] >> 51 & 1
+        return _NAN if quiet else _INVALID_RESULT
     if isinstance(x, Fraction):
         return _quotient(x < 0, abs(x.numerator), x.denominator, 0)
     try:
@@ -119,7 +123,9 @@ def exact_fma(x: Operand, y: Operand, z: Operand) -> Exact:
     addend = exact_value(z)
     # A quiet NaN as addend comes before the invalid product 0 * inf (IEEE 754-2019, section 7.2,
     # leaves the choice to the implementation).
-    return _NAN if addend.kind == "nan" else _sum(_product(exact_value(x), exact_value(y)), addend)
+    if addend.kind == "nan":
+        return _nan_of(exact_value(x), exact_value(y), addend)
+    return _sum(_product(exact_value(x), exact_value(y)), addend)
 
 
 def exact_div(x: Operand, y: Operand) -> Exact:
@@ -127,7 +133,7 @@ def exact_div(x: Operand, y: Operand) -> Exact:
     a, b = exact_value(x), exact_value(y)
     negative = a.negative != b.negative
     if a.kind == "nan" or b.kind == "nan":
-        return _NAN
+        return _nan_of(a, b)
     if (a.kind == b.kind == "infinite") or (a.is_zero and b.is_zero):
         return _INVALID_RESULT
     if a.kind == "infinite":
@@ -154,9 +160,15 @@ def exact_sqrt(x: Operand) -> Exact:
     return Exact("finite", False, root, _FINEST, root * root != square)
 
 
+def _nan_of(*operands: Exact) -> Exact:
+    """Return the NaN of an operation on a NaN: invalid if an operand is signalling or came from an invalid step."""
+    invalid = any(operand.kind == "nan" and operand.raised for operand in operands)
+    return _INVALID_RESULT if invalid else _NAN
+
+
 def _sum(a: Exact, b: Exact) -> Exact:
     if a.kind == "nan" or b.kind == "nan":
-        return a if a.raised else _NAN
+        return _nan_of(a, b)
     if a.kind == "infinite" or b.kind == "infinite":
         if a.kind == b.kind and a.negative != b.negative:
             return _INVALID_RESULT
@@ -173,7 +185,7 @@ def _sum(a: Exact, b: Exact) -> Exact:
 def _product(a: Exact, b: Exact) -> Exact:
     negative = a.negative != b.negative
     if a.kind == "nan" or b.kind == "nan":
-        return _NAN
+        return _nan_of(a, b)
     if a.kind == "infinite" or b.kind == "infinite":
         return _INVALID_RESULT if a.is_zero or b.is_zero else Exact("infinite", negative)
     return Exact("finite", negative, a.significand * b.significand, a.exponent + b.exponent)

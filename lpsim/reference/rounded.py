@@ -20,7 +20,7 @@ from lpsim.reference.exact import (
     exact_sub,
     exact_value,
 )
-from lpsim.rounding import Flag, Overflow, Rounding, as_overflow, as_rounding
+from lpsim.rounding import TININESS, Flag, Overflow, Rounding, as_overflow, as_rounding
 
 if TYPE_CHECKING:
     # Part of typing from Python 3.11 on.
@@ -57,6 +57,7 @@ class Mode(TypedDict, total=False):
     random_bits: int
     bits: int
     flags: bool
+    tininess: str
 
 
 class Grid(NamedTuple):
@@ -94,6 +95,7 @@ def round_exact(
     random_bits: int = 32,
     bits: int = 0,
     flags: bool = False,
+    tininess: str = "after",
 ) -> float | tuple[float, Flag]:
     """Round an exact result to a value of ``fmt``; see `round` for the parameters."""
     rounding, overflow = as_rounding(rounding), as_overflow(overflow)
@@ -103,7 +105,9 @@ def round_exact(
     check_random_bits(random_bits)
     if not 0 <= bits < 1 << random_bits:
         raise ValueError(f"bits is {bits}; allowed: 0 to 2**{random_bits} - 1, as random_bits={random_bits}")
-    value, raised = deliver(exact, grid, rounding, overflow, random_bits, bits)
+    if tininess not in TININESS:
+        raise ValueError(f"tininess is {tininess!r}; allowed: {', '.join(map(repr, TININESS))}")
+    value, raised = deliver(exact, grid, rounding, overflow, random_bits, bits, tininess)
     return (value, Flag(raised)) if flags else value
 
 
@@ -120,7 +124,13 @@ def check_overflow(fmt: Format, overflow: Overflow) -> None:
 
 
 def deliver(
-    exact: Exact, grid: Grid, rounding: Rounding, overflow: Overflow, random_bits: int, bits: int
+    exact: Exact,
+    grid: Grid,
+    rounding: Rounding,
+    overflow: Overflow,
+    random_bits: int,
+    bits: int,
+    tininess: str = "after",
 ) -> tuple[float, int]:
     """Return the rounded value and its flags."""
     if exact.kind == "nan":
@@ -144,8 +154,37 @@ def deliver(
         value, raised = math.ldexp(k, q), _INEXACT if inexact else 0
         if negative and (k or grid.has_negative_zero):
             value = -value
-    tiny = significand.bit_length() + exponent <= grid.emin  # below 2**emin
-    return value, raised | (_UNDERFLOW if tiny and raised == _INEXACT else 0)
+    if raised == _INEXACT and significand.bit_length() + exponent <= grid.emin:  # below 2**emin
+        reaches_normal = tininess == "after" and _rounds_to_smallest_normal(
+            significand, exponent, exact.sticky, negative, grid, rounding, random_bits, bits
+        )
+        raised |= 0 if reaches_normal else _UNDERFLOW
+    return value, raised
+
+
+def _rounds_to_smallest_normal(
+    n: int,
+    exponent: int,
+    sticky: bool,
+    negative: bool,
+    grid: Grid,
+    rounding: Rounding,
+    random_bits: int,
+    bits: int,
+) -> bool:
+    """Whether a magnitude below ``2**emin`` rounds to it at full precision, were there exponents below emin."""
+    if n.bit_length() + exponent < grid.emin:
+        return False
+    q = grid.quantum_exponent - 1
+    if q <= exponent:  # exact
+        return False
+    k = n >> (q - exponent)
+    rest = n - (k << (q - exponent))
+    inexact = rest != 0 or sticky
+    # As in round_magnitude, with the sequence of codes continued below that of 2**emin.
+    code = k - ((2 - grid.has_zero) << grid.mantissa_bits)
+    up = inexact and _rounds_up(rest, q - exponent, sticky, code & 1, negative, rounding, random_bits, bits)
+    return k + up == 1 << (grid.mantissa_bits + 1)
 
 
 def round_magnitude(
@@ -298,6 +337,8 @@ def round(x: Operand | Fraction, fmt: FormatLike, **mode: Unpack[Mode]) -> float
         ``bits`` have a carry in their sum; ``STOCHASTIC_EQUAL`` if the top bit of ``bits`` is set.
     flags : bool
         Whether to return the flags too.
+    tininess : str
+        For the flag UNDERFLOW: ``"after"`` (default) or ``"before"`` rounding; see `lpsim.Flag`.
 
     Returns
     -------
