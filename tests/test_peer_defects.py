@@ -223,6 +223,7 @@ def test_gfloat_e8m0_underflow_is_in_the_format(impl: Any, x: float) -> None:
 
 
 def test_chop_and_others_show_rounding_and_order_of_the_accumulation(impl: Any) -> None:
+    """The rounding of each step and the order of the accumulation are lost."""
     ones = [[1.0]] * 5
     # In steps of the format each 1 is lost beside 2048; rounded once, the sum is 2052.
     assert impl.matmul([[2048.0, 1.0, 1.0, 1.0, 1.0]], ones).tolist() == [[2048.0]]

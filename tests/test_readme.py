@@ -72,3 +72,10 @@ def test_the_picture_is_small():
 def test_ten_rounding_modes_are_promised():
     assert "ten rounding modes" in README.replace("\n", " ")
     assert len(lp.Rounding) == 10
+
+
+def test_conventions_name_every_test_of_a_peers_defect():
+    tests = re.findall(r"^def (test_\w+)", (ROOT / "tests" / "test_peer_defects.py").read_text(), re.MULTILINE)
+    table = (ROOT / "docs" / "conventions.md").read_text()
+    assert len(tests) > 15
+    assert re.findall(r"`(test_\w+)` \|$", table, re.MULTILINE) == tests
