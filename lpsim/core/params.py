@@ -21,7 +21,7 @@ class Params(NamedTuple):
     field_offset: int  # biased exponent field of emin
     has_subnormals: int
 
-    # The mode, as 0/1 coefficients (see rounding.round_up).
+    # The mode, as 0/1 coefficients (see rounding._increment).
     nearest: int
     tie_even: int
     tie_away: int

@@ -32,11 +32,11 @@ _LARGEST_QUANTUM = np.int64(1100)
 
 @core_function
 def _truncate(parts: Any) -> Any:
-    """Return (negative, significand, exponent, beyond, neighbour gap) of the exact magnitude.
+    """Return (negative, significand, exponent, beyond, nearest) of the exact magnitude.
 
     The magnitude is ``(significand + fraction) * 2**(exponent - 52)`` with a 53-bit significand and
-    0 <= fraction < 1; ``beyond`` is rest with the sign that it has relative to the magnitude: below 0 if
-    head was rounded up from it.
+    0 <= fraction < 1; ``nearest`` holds the bits of the head's magnitude, and ``beyond`` is the rest with its
+    sign relative to it: below 0 if the head was rounded up.
     """
     head, rest, tail, exponent = parts[0], parts[1], parts[3], parts[5]
     negative = bits_of(head) < np.int64(0)
