@@ -46,9 +46,9 @@ def _two_sum(a: Any, b: Any) -> Any:
 
 
 @core_function
-def _invalid(plain: Any, any_nan: Any, any_signalling: Any) -> Any:
-    """Return the INVALID bit of an operation: it made a NaN from other operands, or had a signalling one."""
-    return _INVALID if ((plain != plain) & (not any_nan)) | any_signalling else np.int64(0)
+def _invalid(plain: Any, any_nan: Any, anyway: Any) -> Any:
+    """Return the INVALID bit of an operation that made a NaN from other operands, or is invalid anyway."""
+    return _INVALID if ((plain != plain) & (not any_nan)) | anyway else np.int64(0)
 
 
 @core_function
@@ -156,7 +156,10 @@ def exact_fma(x: Any, y: Any, z: Any, f: Any) -> Any:
     plain = np.float64(fma(x, y, z))
     special = (not (is_finite(x) & is_finite(y) & is_finite(z))) | (head == _ZERO)
     plain = _ZERO if head == _ZERO and is_finite(x) and is_finite(y) and is_finite(z) else plain
-    any_signalling = is_signalling(x) | is_signalling(y) | is_signalling(z)
-    flags = _invalid(plain, (x != x) | (y != y) | (z != z), any_signalling)
+    # 0 * inf is invalid also if a quiet NaN is added: IEEE 754-2019, section 7.2, leaves the choice.
+    product = np.float64(x) * np.float64(y)
+    invalid = (product != product) & (x == x) & (y == y)
+    invalid |= is_signalling(x) | is_signalling(y) | is_signalling(z)
+    flags = _invalid(plain, (x != x) | (y != y) | (z != z), invalid)
     sign = _zero_sum_sign(is_negative(x) ^ is_negative(y), is_negative(z), f)
     return head, rest, _ONE, tail, _ZERO, e, special, plain, sign, flags

@@ -120,12 +120,9 @@ def exact_mul(x: Operand, y: Operand) -> Exact:
 
 def exact_fma(x: Operand, y: Operand, z: Operand) -> Exact:
     """Return the exact value of ``x * y + z``."""
-    addend = exact_value(z)
-    # A quiet NaN as addend comes before the invalid product 0 * inf (IEEE 754-2019, section 7.2,
-    # leaves the choice to the implementation).
-    if addend.kind == "nan":
-        return _nan_of(exact_value(x), exact_value(y), addend)
-    return _sum(_product(exact_value(x), exact_value(y)), addend)
+    # The product 0 * inf is invalid also if a quiet NaN is added (IEEE 754-2019, section 7.2, leaves the choice to
+    # the implementation; RISC-V, Arm and SoftFloat choose this).
+    return _sum(_product(exact_value(x), exact_value(y)), exact_value(z))
 
 
 def exact_div(x: Operand, y: Operand) -> Exact:
