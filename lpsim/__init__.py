@@ -4,6 +4,9 @@ A *format* is a set of real numbers with a code for each, a *rounding* maps any 
 *operation* is its exact result followed by one rounding, and a *matrix unit* is a way of chaining operations.
 """
 
+import importlib
+from typing import Any
+
 from lpsim import units
 from lpsim.arithmetic import abs, add, div, fma, mul, neg, sqrt, sub
 from lpsim.codec import decode, encode, pack, round, unpack
@@ -36,6 +39,17 @@ from lpsim.spacing import nextafter, ulp, ulp_distance, values
 from lpsim.units import MatrixUnit
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "testing":  # seldom needed, and no part of what importing lpsim costs
+        return importlib.import_module("lpsim.testing")
+    raise AttributeError(f"module 'lpsim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "testing"])
+
 
 __all__ = [
     "Description",

@@ -1,6 +1,7 @@
 """The ``lpsim`` command, run in this process; packaging tests run it as a program."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -338,3 +339,54 @@ def test_version():
 
 def test_unknown_command():
     run("nonsense", code=2)
+
+
+# lpsim verify
+
+
+def test_verify_prints_a_table_and_writes_json(tmp_path):
+    path = tmp_path / "proof.json"
+    result = run("verify", "e2m1fn", "E2M2", "--op", "add,decode", "--mode", "to_odd", "--jobs", "1", "--json", path)
+    assert re.search("E2M1_finite +decode +16 ", result.stdout)
+    report = lp.testing.Report.from_json(path.read_text())
+    assert report.ok
+    assert f"{report.cases:,}" in result.stdout
+
+
+def test_verify_exits_with_1_on_a_mismatch(monkeypatch):
+    from lpsim.testing import verification
+
+    monkeypatch.setitem(verification._KERNELS, "add", lp.sub)
+    result = run("verify", "e2m1fn", "--op", "add", "--mode", "ties_to_even", "--jobs", "1", code=1)
+    assert "gave" in result.stdout
+
+
+def test_verify_exits_with_130_when_interrupted(monkeypatch):
+    from lpsim.testing import verification
+
+    compare, calls = verification._compare, []
+
+    def interrupted(task):
+        calls.append(task)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return compare(task)
+
+    monkeypatch.setattr(verification, "_compare", interrupted)
+    result = run("verify", "e2m1fn", "--op", "add", "--jobs", "1", code=130)
+    assert "interrupted" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nope"], "FORMAT: fmt is 'nope'"),
+        (["half", "--exhaustive"], "allowed: at most 8 bits"),
+        (["e2m1fn", "--op", "pow"], "ops holds 'pow'"),
+        (["e2m1fn", "--mode", "up"], "modes is 'up'"),
+        (["e2m1fn", "--samples", "0"], "samples is 0"),
+        (["e2m1fn", "--json", "no/such/folder.json"], "--json is"),
+    ],
+)
+def test_verify_refuses_bad_input(arguments, sentence):
+    assert sentence in complaint("verify", *arguments)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import lpsim
-from lpsim.cli import demo, describe, formats, matmul
+from lpsim.cli import demo, describe, formats, matmul, verify
 
 __all__ = ["app"]
 
@@ -43,3 +43,4 @@ app.command("demo")(demo.demo)
 app.command("describe", context_settings={"ignore_unknown_options": True}, epilog=describe.EXAMPLES)(describe.describe)
 app.command("formats")(formats.formats)
 app.command("matmul", epilog=matmul.EXAMPLES)(matmul.matmul)
+app.command("verify", epilog=verify.EXAMPLES)(verify.verify)

@@ -43,9 +43,9 @@ def parse_code(text: str) -> int:
     return code
 
 
-def parse_formats(names: list[str]) -> list[lp.Format]:
+def parse_formats(names: list[str], argument: str = "--format") -> list[lp.Format]:
     """Read formats, each option holding one or several separated by commas."""
-    with bad_input("--format: "):
+    with bad_input(f"{argument}: "):
         return [lp.format(name) for text in names for name in text.split(",")]
 
 

@@ -1,0 +1,132 @@
+"""Verification finds what is wrong, and says so."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lpsim as lp
+from lpsim.testing import OPERATIONS, Report, Row, verification, verify
+from lpsim.testing.operands import all_operands, all_values, sampled_operands, unary_points
+
+
+def test_a_users_format_is_proved() -> None:
+    report = lp.testing.verify(lp.Format(3, 1, bias=9, specials="fnuz"), jobs=2)
+    assert report.ok
+    assert {row.operation for row in report.rows} == set(OPERATIONS)
+    # All pairs of 32 values in ten modes under four policies, all triples likewise.
+    cases = {row.operation: row.cases for row in report.rows}
+    assert (cases["decode"], cases["add"], cases["fma"], cases["sqrt"]) == (32, 32**2, 32**3, 32)
+    assert len([row for row in report.rows if row.operation == "div"]) == 10 * 4
+
+
+@pytest.mark.parametrize("fmt", ["E5M10", "float64", "E11M1", "E8M0FN_nosubnormals_unsigned", "E9M3"])
+def test_sampled(fmt: str) -> None:
+    report = verify(fmt, level="sampled", samples=400)
+    assert report.ok, str(report)
+    assert all(row.cases == 400 for row in report.rows if row.operation in ("add", "fma", "sqrt", "round"))
+
+
+def test_samples_are_hard_cases() -> None:
+    rng = np.random.default_rng(1)
+    x, y = sampled_operands(lp.float16, "add", 2, 20_000, rng)
+    with np.errstate(all="ignore"):
+        total = x + y
+        ties = np.abs(total) % lp.ulp(total, "half") == lp.ulp(total, "half") / 2
+    assert ties.mean() > 0.1
+    _, flags = lp.add(x, y, "half", flags=True)
+    for flag in (lp.Flag.INVALID, lp.Flag.OVERFLOW, lp.Flag.UNDERFLOW, lp.Flag.INEXACT):
+        expected = 0.001 if flag != lp.Flag.UNDERFLOW else 0  # sums of halves are never tiny and inexact
+        assert (flags & flag != 0).mean() > expected
+    again = sampled_operands(lp.float16, "add", 2, 20_000, np.random.default_rng(1))
+    np.testing.assert_array_equal(again[0], x)
+
+
+def test_exhaustive_operands() -> None:
+    fmt = lp.float8_e4m3fn
+    assert all_values(fmt).size == 256
+    x, y = all_operands(fmt, 2)
+    assert len(set(zip(x.view(np.int64).tolist(), y.view(np.int64).tolist(), strict=True))) == 255**2
+    points = unary_points(fmt)
+    for special in (464.0, math.nextafter(464.0, 500), math.nextafter(464.0, 0), 2.0**-10, 448.0, math.inf):
+        assert special in points
+        assert -special in points
+
+
+def wrong_value(value: Any, flags: Any) -> None:
+    value[np.isfinite(value) & (value != 0)] *= -1
+
+
+def wrong_flag(value: Any, flags: Any) -> None:
+    flags[np.flatnonzero(value == 1.5)] ^= np.uint8(lp.Flag.INEXACT)
+
+
+def lost_sign_of_zero(value: Any, flags: Any) -> None:
+    value += 0.0
+
+
+@pytest.mark.parametrize("fault", [wrong_value, wrong_flag, lost_sign_of_zero])
+@pytest.mark.parametrize("operation", ["round", "add", "mul", "fma"])
+def test_faults_are_found(operation: str, fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = getattr(lp, operation)
+
+    def faulty(*args: Any, **kwargs: Any) -> Any:
+        value, flags = kernel(*args, **kwargs)
+        fault(value, flags)
+        return value, flags
+
+    monkeypatch.setitem(verification._KERNELS, operation, faulty)
+    report = verify("e2m1fn", ops=[operation, "sqrt"], modes=["ties_to_even"], overflows=["ieee"])
+    assert not report.ok
+    found, other = report.rows
+    assert found.mismatches > 0
+    assert found.example.startswith(f"{operation}(")
+    assert found.example in str(report)
+    assert other.mismatches == 0
+
+
+def test_faults_of_codes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification.codec, "decode", lambda codes, fmt: lp.decode(codes ^ (codes == 5), fmt))
+    row = verify("e2m1fn", ops=["decode"]).rows[0]
+    assert (row.cases, row.mismatches) == (16, 1)
+    assert row.example == "decode(0x5) gave np.float32(2.0), not np.float64(3.0)"
+
+
+def test_report_as_json() -> None:
+    report = verify("e2m1fn", ops=["add", "decode"], modes=["to_odd"])
+    assert Report.from_json(report.to_json()) == report
+    with pytest.raises(ValueError, match="text is no report"):
+        Report.from_json('{"rows": [{}]}')
+
+
+def test_interruption_keeps_what_was_compared() -> None:
+    def stop(done: int, total: int, row: Row) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    report = verify("e2m1fn", ops=["add"], progress=stop)
+    assert not report.complete
+    assert not report.ok
+    assert len(report.rows) == 2 * 3
+    assert "interrupted" in str(report)
+
+
+BAD = {
+    "ops": ({"ops": ["pow"]}, "ops holds 'pow'; allowed: 'round'"),
+    "modes": ({"modes": ["up"]}, "modes is 'up'"),
+    "overflows": ({"overflows": ["wrap"]}, "overflows is 'wrap'"),
+    "level": ({"level": "some"}, "level is 'some'; allowed: 'exhaustive', 'sampled'"),
+    "wide": ({"fmt": "half", "level": "exhaustive"}, "float16 of 16 bits; allowed: at most 8 bits"),
+    "samples": ({"samples": 0}, "samples is 0; allowed: 1 or more"),
+    "jobs": ({"jobs": 0}, "jobs is 0; allowed: 1 or more"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case: str) -> None:
+    arguments, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        verify(**{"fmt": "e2m1fn", **arguments})
