@@ -30,7 +30,7 @@ NUMBERS = {"round": operations.ROUND} | {name: getattr(operations, name.upper())
 def test_operations(name: str, carrier: Any, data: st.DataObject) -> None:
     fmt = data.draw(formats())
     mode = data.draw(modes(fmt))
-    numbers = (data.draw(floats(fmt)),) if name == "round" else data.draw(operands(name, fmt))
+    numbers = (data.draw(floats(fmt)),) if name == "round" else data.draw(operands(fmt, name))
     with np.errstate(all="ignore"):
         numbers = tuple(map(carrier, numbers))
         f = parameters(fmt, mode["rounding"], mode["overflow"], mode["random_bits"])

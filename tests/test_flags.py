@@ -46,7 +46,7 @@ def raised_by_processor(operation: str, numbers: tuple[Any, ...]) -> lp.Flag:
 @given(data=st.data())
 def test_flags_as_the_processor(operation: str, fmt: lp.Format, data: st.DataObject) -> None:
     with np.errstate(all="ignore"):
-        numbers = tuple(map(fmt.carrier.type, data.draw(operands(operation, fmt))))
+        numbers = tuple(map(fmt.carrier.type, data.draw(operands(fmt, operation))))
     expected = raised_by_processor(operation, numbers)
     value, flags = getattr(lp, operation)(*numbers, fmt, flags=True, tininess=TININESS)
     assert lp.Flag(int(flags)) & ~lp.Flag.INEXACT == expected, (numbers, value)

@@ -50,5 +50,5 @@ def test_round(data: st.DataObject) -> None:
 @given(data=st.data())
 def test_operation(operation: str, data: st.DataObject) -> None:
     fmt = data.draw(st.one_of(formats(), st.sampled_from(SAMPLE_FORMATS)))
-    numbers = data.draw(operands(operation, fmt))
+    numbers = data.draw(operands(fmt, operation))
     check_both_carriers(operation, numbers, fmt, data.draw(modes(fmt)), data.draw(TININESS))

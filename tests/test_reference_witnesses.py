@@ -84,7 +84,7 @@ def test_random_operands_against_the_processor(operation: str, name: str) -> Non
 @given(st.data())
 def test_aimed_operands_against_the_processor(name: str, data: st.DataObject) -> None:
     operation = data.draw(st.sampled_from(list(NUMPY_OPERATIONS)))
-    args = [np.dtype(name).type(x) for x in data.draw(operands(operation, NAMED_FORMATS[name]))]
+    args = [np.dtype(name).type(x) for x in data.draw(operands(NAMED_FORMATS[name], operation))]
     expected = NUMPY_OPERATIONS[operation](*args)
     assert same(getattr(reference, operation)(*map(float, args), name), float(expected))
 
@@ -167,7 +167,7 @@ def test_operations_against_mpfr(spec: str, data: st.DataObject) -> None:
     gmpy2 = pytest.importorskip("gmpy2")
     fmt = lpf.format(spec)
     operation = data.draw(st.sampled_from(list(OPERATIONS)))
-    args = data.draw(operands(operation, fmt))
+    args = data.draw(operands(fmt, operation))
     # MPFR wants operands within the exponent range of the context: values of the format are.
     if not all(x == 0 or not math.isfinite(x) or fmt.smallest_subnormal <= abs(x) <= fmt.max for x in args):
         args = tuple(data.draw(values(fmt)) for _ in args)

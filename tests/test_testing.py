@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from comparing import assert_same
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
 
 import lpsim as lp
-from lpsim.testing import OPERATIONS, Report, Row, verification, verify
+from lpsim import reference
+from lpsim.testing import OPERATIONS, Report, Row, strategies, verification, verify
 from lpsim.testing.operands import all_operands, all_values, sampled_operands, unary_points
 
 
@@ -130,3 +134,40 @@ def test_bad_input(case: str) -> None:
     arguments, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         verify(**{"fmt": "e2m1fn", **arguments})
+
+
+@given(st.data())
+def test_strategies_draw_what_they_say(data: st.DataObject) -> None:
+    fmt = data.draw(strategies.formats(max_bits=12))
+    value = data.draw(strategies.values(fmt))
+    assert lp.round(value, fmt) == value
+    assert 0 <= data.draw(strategies.codes(fmt)) < 1 << fmt.bits
+    array = data.draw(strategies.arrays(fmt, (2, 3)))
+    assert (array.shape, array.dtype) == ((2, 3), fmt.carrier)
+    np.testing.assert_array_equal(lp.round(array, fmt, overflow="saturate_finite"), array)
+
+
+def test_near_ties_are_near() -> None:
+    @settings(max_examples=200)
+    @given(strategies.near_ties("half"))
+    def check(x: float) -> None:
+        half = lp.ulp(x, "half") / 2
+        assert abs(abs(x) % (2 * half) - half) <= 2 * math.ulp(x)
+
+    check()
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_units(data: st.DataObject) -> None:
+    unit = data.draw(strategies.units(stochastic=True))
+    a, b = data.draw(strategies.arrays(unit.a_format, (2, 3))), data.draw(strategies.arrays(unit.b_format, (3, 2)))
+    got, expected = lp.matmul(a, b, unit, seed=1), reference.matmul(a, b, unit, seed=1)
+    assert_same(got, expected, list(np.ndindex(2, 2)))
+
+
+def test_strategies_shrink_to_simple_cases() -> None:
+    assert find(strategies.formats(), lambda fmt: fmt.bits >= 4).bits == 4
+    assert find(strategies.values("half"), lambda x: x > 0) == 2.0**-24
+    with pytest.raises(ValueError, match="op is 'pow'"):
+        find(strategies.operands("half", "pow"), bool)
