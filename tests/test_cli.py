@@ -364,17 +364,18 @@ def test_verify_exits_with_1_on_a_mismatch(monkeypatch):
 def test_verify_exits_with_130_when_interrupted(monkeypatch):
     from lpsim.testing import verification
 
-    compare, calls = verification._compare, []
+    compare = verification._compare_row
 
-    def interrupted(task):
-        calls.append(task)
-        if len(calls) == 2:
+    def interrupted(given, rounding, *rest):
+        if rounding == lp.Rounding.TIES_TO_ZERO:  # the third mode
             raise KeyboardInterrupt
-        return compare(task)
+        return compare(given, rounding, *rest)
 
-    monkeypatch.setattr(verification, "_compare", interrupted)
+    monkeypatch.setattr(verification, "_compare_row", interrupted)
     result = run("verify", "e2m1fn", "--op", "add", "--jobs", "1", code=130)
     assert "interrupted" in result.stdout
+    # 18 operands, 3 policies, 2 modes.
+    assert re.search(f"E2M1_finite +add +{18 * 18 * 3 * 2:,} ", result.stdout)
 
 
 @pytest.mark.parametrize(

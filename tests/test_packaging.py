@@ -81,6 +81,13 @@ def test_dependencies_point_one_way(path):
     assert targets - {part} <= ALLOWED[part]
 
 
+@pytest.mark.parametrize("name", ["oracle", "operands"])
+def test_what_kernels_are_compared_with_does_not_use_them(name):
+    targets = {part_of(target) for target in imports(PACKAGE / "testing" / f"{name}.py")}
+    assert "reference" in targets
+    assert targets <= {"formats", "rounding", "reference"}
+
+
 def test_the_reference_shares_no_code_with_the_kernels():
     # A bare package in place of lpsim, whose own __init__ imports everything.
     code = (

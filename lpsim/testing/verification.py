@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,8 @@ import numpy.typing as npt
 from lpsim import arithmetic, codec, reference
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
-from lpsim.rounding import Overflow, Rounding, as_overflow, as_rounding
+from lpsim.rounding import TININESS, Flag, Overflow, Rounding, as_overflow, as_rounding
+from lpsim.testing import oracle
 from lpsim.testing.operands import all_operands, sampled_operands, unary_points
 from lpsim.testing.report import Report, Row
 
@@ -32,23 +35,34 @@ OPERATIONS = {"round": 1, "encode": 1, "decode": 1, "add": 2, "sub": 2, "mul": 2
 #: Widest formats of which all pairs, and all triples, are compared.
 _ALL_PAIRS, _ALL_TRIPLES = 8, 6
 
-#: Random bits of the stochastic modes.
-_RANDOM_BITS = 16
-
 _KERNELS = {name: getattr(arithmetic if hasattr(arithmetic, name) else codec, name) for name in OPERATIONS}
+
+
+_Columns = tuple[npt.NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One operation in one mode, under some policies."""
+    """One operation in some modes, under some policies."""
 
     fmt: Format
     operation: str
-    rounding: Rounding
+    roundings: tuple[Rounding, ...]
     overflows: tuple[Overflow, ...]
     exhaustive: bool
     samples: int
     seed: int
+
+
+class _Given(NamedTuple):
+    """What the rows of a task have in common."""
+
+    fmt: Format
+    operation: str
+    operands: _Columns
+    narrow: _Columns | None
+    placed: oracle.Placed
+    bits: npt.NDArray[np.int64]
 
 
 def verify(
@@ -63,6 +77,10 @@ def verify(
     progress: Callable[[int, int, Row], None] | None = None,
 ) -> Report:
     """Compare the kernels with the exact reference, in values, codes and flags.
+
+    Exact results are those of `lpsim.reference`; their rounding is that of `lpsim.testing.oracle`. Each case is
+    computed with tininess detected after and before rounding, and once more from float32 operands if these hold all
+    operands exactly: all have to agree.
 
     Parameters
     ----------
@@ -87,7 +105,7 @@ def verify(
     jobs : int
         Number of processes.
     progress : callable, optional
-        Called with (tasks done, tasks in all, last row) from time to time.
+        Called after each mode of each operation with (how many are done, how many there are, last row).
 
     Returns
     -------
@@ -114,11 +132,12 @@ def verify(
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise ValueError(f"jobs is {jobs!r}; allowed: 1 or more")
     rows: list[Row] = []
+    total = sum(len(task.roundings) for task in tasks)
     try:
         for done, found in enumerate(_run(tasks, jobs), 1):
             rows += found
-            if progress is not None:
-                progress(done, len(tasks), found[-1])
+            if progress is not None and found:
+                progress(done, total, found[-1])
     except KeyboardInterrupt:
         return Report(tuple(rows), complete=False)
     return Report(tuple(rows))
@@ -152,31 +171,57 @@ def _tasks(
         allowed = tuple(policy for policy in policies if fmt.has_nan or policy != Overflow.TO_NAN)
         for operation in operations:
             complete = exhaustive and (OPERATIONS[operation] < 3 or fmt.bits <= _ALL_TRIPLES)
-            for mode in roundings if operation != "decode" else roundings[:1]:
-                yield _Task(fmt, operation, mode, allowed, complete, samples, seed)
+            chosen = tuple(roundings[:1] if operation == "decode" else roundings)
+            yield _Task(fmt, operation, chosen, allowed, complete, samples, seed)
 
 
 def _run(tasks: list[_Task], jobs: int) -> Iterator[list[Row]]:
+    """Yield the rows of each operation in each mode, in the order of the tasks."""
     if jobs == 1:
-        yield from map(_compare, tasks)
+        for task in tasks:
+            yield from _compare(task)
         return
-    # Fresh interpreters: a fork would copy the threads' locks.
+    # Fresh interpreters: a fork would copy the threads' locks. Ctrl-C is for this process alone.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(_compare, task) for task in tasks]
+    others = set(multiprocessing.active_children())
+    ignore_interrupts = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=signal.signal, initargs=ignore_interrupts) as pool:
+        futures = [pool.submit(_compare_all, task) for task in tasks]
         try:
             for future in futures:
-                yield future.result()
+                yield from future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
             raise
 
 
-def _compare(task: _Task) -> list[Row]:
+def _compare_all(task: _Task) -> list[list[Row]]:
+    return list(_compare(task))
+
+
+def _compare(task: _Task) -> Iterator[list[Row]]:
     if task.operation == "decode":
-        return [_compare_decode(task)]
-    arity = OPERATIONS[task.operation]
+        yield [_compare_decode(task)]
+        return
+    started = time.perf_counter()
     rng = np.random.default_rng([task.seed, *task.fmt.spec.encode(), *task.operation.encode()])
+    operands = _operands(task, rng)
+    exact_of = getattr(reference, f"exact_{'value' if task.operation in ('round', 'encode') else task.operation}")
+    cases = zip(*(column.tolist() for column in operands), strict=True)
+    placed = oracle.place((exact_of(*case) for case in cases), task.fmt)
+    bits = rng.integers(0, 1 << oracle.RANDOM_BITS, operands[0].size)
+    # The work on exact results serves all rows alike.
+    rows = max(len(task.roundings) * len(task.overflows), 1)
+    preparation = (time.perf_counter() - started) / rows
+    given = _Given(task.fmt, task.operation, operands, _as_float32(operands), placed, bits)
+    for mode in task.roundings:
+        yield [_compare_row(given, mode, overflow, preparation) for overflow in task.overflows]
+
+
+def _operands(task: _Task, rng: np.random.Generator) -> _Columns:
+    arity = OPERATIONS[task.operation]
     if not task.exhaustive:
         operands = sampled_operands(task.fmt, task.operation, arity, task.samples, rng)
     elif task.operation in ("round", "encode"):
@@ -185,53 +230,70 @@ def _compare(task: _Task) -> list[Row]:
         operands = all_operands(task.fmt, arity)
     if task.operation == "encode" and not task.fmt.has_nan:
         operands = (operands[0][~np.isnan(operands[0])],)
-    bits = rng.integers(0, 1 << _RANDOM_BITS, operands[0].size) if task.rounding.is_stochastic else None
-    started = time.perf_counter()
-    exact_of = getattr(reference, f"exact_{'value' if task.operation in ('round', 'encode') else task.operation}")
-    exact = [exact_of(*case) for case in zip(*(column.tolist() for column in operands), strict=True)]
-    preparation = (time.perf_counter() - started) / len(task.overflows) if task.overflows else 0.0
-    return [_compare_policy(task, overflow, operands, exact, bits, preparation) for overflow in task.overflows]
+    return operands
 
 
-def _compare_policy(
-    task: _Task,
-    overflow: Overflow,
-    operands: tuple[npt.NDArray[np.float64], ...],
-    exact: list[reference.Exact],
-    bits: npt.NDArray[np.int64] | None,
-    seconds: float,
-) -> Row:
+def _as_float32(operands: _Columns) -> _Columns | None:
+    """Return the operands in float32, which the kernels treat apart, if nothing is lost."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = tuple(column.astype(np.float32) for column in operands)
+    return narrow if all(map(np.all, map(_same, narrow, operands))) else None
+
+
+def _compare_row(given: _Given, rounding: Rounding, overflow: Overflow, seconds: float) -> Row:
     started = time.perf_counter()
-    mode: dict[str, Any] = {"rounding": task.rounding, "overflow": overflow, "random_bits": _RANDOM_BITS}
-    words = [0] * len(exact) if bits is None else bits.tolist()
-    results = [
-        reference.round_exact(result, task.fmt, **mode, bits=word, flags=True)
-        for result, word in zip(exact, words, strict=True)
-    ]
-    expected = np.array([value for value, _ in results], np.float64)  # type: ignore[misc]
-    flags = np.array([int(raised) for _, raised in results], np.uint8)  # type: ignore[misc]
-    got, raised = _KERNELS[task.operation](*operands, task.fmt, **mode, bits=bits, flags=True)
-    if task.operation == "encode":
-        codes = np.array([reference.encode(value, task.fmt) for value in expected.tolist()], np.uint64)
-        same, shown = got == codes, codes
-    else:
-        same, shown = _same(got, expected), expected  # type: ignore[assignment]
-    wrong = np.flatnonzero(~same | (raised != flags))
-    example = ""
-    if wrong.size:
-        i = int(wrong[0])
-        case = ", ".join(float(column[i]).hex() for column in operands)
-        example = f"{task.operation}({case}) gave {got[i]!r} with flags {raised[i]}, not {shown[i]!r} with {flags[i]}"
+    fmt, operation = given.fmt, given.operation
+    mode: dict[str, Any] = {"rounding": rounding, "overflow": overflow}
+    bits = given.bits if rounding.is_stochastic else None
+    wrong, example = np.zeros(given.bits.size, np.bool_), ""
+    for tininess in TININESS:
+        rounded = oracle.round_placed(given.placed, fmt, **mode, bits=bits, tininess=tininess)
+        expected: npt.NDArray[Any] = (oracle.codes_of if operation == "encode" else oracle.values_of)(rounded, fmt)
+        for operands in (given.operands, given.narrow):
+            if operands is None:
+                continue
+            got, flags = _KERNELS[operation](
+                *operands, fmt, **mode, bits=bits, random_bits=oracle.RANDOM_BITS, flags=True, tininess=tininess
+            )
+            same = got == expected if operation == "encode" else _same(got, expected)
+            here = ~same | (flags != rounded.flags)
+            if here.any() and not example:
+                i = _simplest(here, operands)
+                example = (
+                    f"{operation}({', '.join(float(column[i]).hex() for column in operands)}) "
+                    f"gave {got[i]!r} with {_names(flags[i])}, not {expected[i]!r} with {_names(rounded.flags[i])}"
+                    f"{' (operands in float32)' * (operands is given.narrow)}"
+                    f"{' (tininess before rounding)' * (tininess == 'before')}"
+                )
+            wrong |= here
     return Row(
-        task.fmt.spec,
-        task.operation,
-        task.rounding.name.lower(),
+        fmt.spec,
+        operation,
+        rounding.name.lower(),
         overflow.name.lower(),
-        len(exact),
-        int(wrong.size),
+        wrong.size,
+        int(wrong.sum()),
         example,
         seconds + time.perf_counter() - started,
     )
+
+
+def _simplest(wrong: npt.NDArray[np.bool_], operands: tuple[npt.NDArray[Any], ...]) -> int:
+    """Return the index of a wrong case of finite operands if there is one, with the fewest digits and exponents."""
+    indices = np.flatnonzero(wrong)
+
+    def complexity(i: int) -> tuple[int, int, int]:
+        numbers = [abs(float(column[i])) for column in operands]
+        finite = [number for number in numbers if math.isfinite(number)]
+        digits = sum(number.as_integer_ratio()[0].bit_length() for number in finite)
+        return len(numbers) - len(finite), digits, sum(abs(math.frexp(number)[1]) for number in finite)
+
+    # Operands come in a sensible order, so among very many there is no need to look at all.
+    return int(min(indices[:10_000], key=complexity))
+
+
+def _names(flags: Any) -> str:
+    return "|".join(flag.name or "" for flag in Flag if int(flags) & flag) or "no flag"
 
 
 def _same(got: npt.NDArray[Any], expected: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
