@@ -87,6 +87,7 @@ FAULTS = (
         "lpsim/core/codes.py",
         "return np.float64(np.nan) if nan else value",
         "return value",
+        ("tests/test_exhaustive.py",),
     ),
     Fault(
         "directed modes go by magnitude",
