@@ -52,3 +52,16 @@ def test_operation(operation: str, data: st.DataObject) -> None:
     fmt = data.draw(st.one_of(formats(), st.sampled_from(SAMPLE_FORMATS)))
     numbers = data.draw(operands(fmt, operation))
     check_both_carriers(operation, numbers, fmt, data.draw(modes(fmt)), data.draw(TININESS))
+
+
+@pytest.mark.parametrize("rounding", lp.Rounding)
+@pytest.mark.parametrize("fmt", [lp.float64, lp.format("E11M51")], ids=str)
+def test_fma_beside_a_tie_by_less_than_binary64_holds(fmt: lp.Format, rounding: lp.Rounding) -> None:
+    """The product is half a last place to within 2**-104 of it: what a sum of two binary64 numbers cannot say."""
+    ulp = fmt.eps
+    for first, second in ((1 + 2.0**-52, 1 - 2.0**-52), (1 + 2.0**-52, 1 + 2.0**-52), (1.0, 1.0)):
+        for z in (1.0, 1 + ulp, -1.0, -1 - ulp):
+            for sign in (1, -1):
+                numbers = (sign * first, second * ulp / 2, z)
+                for bits in (0, 1):  # one random bit: up from the middle on, and not before
+                    check("fma", numbers, fmt, {"rounding": rounding, "random_bits": 1, "bits": bits})
