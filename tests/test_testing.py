@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import lpsim as lp
 from lpsim import reference
-from lpsim.testing import OPERATIONS, Report, Row, strategies, verification, verify
+from lpsim.testing import OPERATIONS, Report, Row, oracle, strategies, verification, verify
 from lpsim.testing.operands import all_operands, all_values, sampled_operands, unary_points
 
 
@@ -60,6 +60,34 @@ def test_exhaustive_operands() -> None:
         assert -special in points
 
 
+def test_what_is_exhaustive() -> None:
+    def found(fmt: str, **options: Any) -> dict[str, bool]:
+        rows = verify(fmt, modes=["to_odd"], overflows=["ieee"], samples=50, **options).rows
+        return {row.operation: row.exhaustive for row in rows if row.operation in ("decode", "sqrt", "mul", "fma")}
+
+    assert set(found("e2m1fn").values()) == {True}
+    assert set(found("e2m1fn", level="sampled").values()) == {False}
+    assert found("e4m3fn", ops=["decode", "sqrt", "fma"]) == {"decode": True, "sqrt": True, "fma": False}
+    assert found("E5M4") == {"decode": True, "sqrt": True, "mul": False, "fma": False}
+    assert set(found("tf32").values()) == {False}
+    report = verify("e4m3fn", ops=["sqrt", "fma"], modes=["to_odd"], overflows=["ieee"], samples=50)
+    assert [total.operands for total in report.by_operation()] == ["all", "sampled"]
+
+
+@pytest.mark.parametrize("fmt", [lp.bfloat16, lp.float64, lp.Format(6, 0)], ids=str)
+@pytest.mark.parametrize("operation", ["add", "sub", "mul", "fma"])
+def test_samples_of_any_precision_hold_ties_and_cancellation(operation: str, fmt: lp.Format) -> None:
+    arity = OPERATIONS[operation]
+    columns = sampled_operands(fmt, operation, arity, 4000, np.random.default_rng(3))
+    exact = [
+        getattr(reference, f"exact_{operation}")(*case) for case in zip(*(c.tolist() for c in columns), strict=True)
+    ]
+    placed = oracle.place(exact, fmt)
+    assert (placed.position == oracle._AT_HALF).mean() > 0.02
+    assert ((placed.kind == oracle._ZERO) & placed.cancelled).mean() > 0.01 or operation == "mul"
+    assert verification._in_float32(columns).size > 0.2 * 4000
+
+
 def wrong_value(value: Any, flags: Any) -> None:
     value[np.isfinite(value) & (value != 0)] *= -1
 
@@ -90,6 +118,33 @@ def test_faults_are_found(operation: str, fault: Any, monkeypatch: pytest.Monkey
     assert found.example.startswith(f"{operation}(")
     assert found.example in str(report)
     assert other.mismatches == 0
+
+
+@pytest.mark.parametrize("condition", ["float32", "before"])
+def test_faults_of_one_way_to_call_are_found(condition: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(x: Any, y: Any, *args: Any, **kwargs: Any) -> Any:
+        value, flags = lp.mul(x, y, *args, **kwargs)
+        if condition in (x.dtype.name, kwargs["tininess"]):
+            flags[(x == 0.5) & (y == 3)] ^= np.uint8(lp.Flag.UNDERFLOW)
+        return value, flags
+
+    monkeypatch.setitem(verification._KERNELS, "mul", faulty)
+    row = verify("e2m1fn", ops=["mul"], modes=["ties_to_even"], overflows=["ieee"]).rows[0]
+    assert row.mismatches == 1
+    assert row.example.startswith("mul(0x1.0000000000000p-1, 0x1.8000000000000p+1) gave np.float32(1.5) with UNDERFLOW")
+    assert f"with no flag ({'operands in float32' if condition == 'float32' else 'tininess before'}" in row.example
+
+
+def test_the_example_is_the_simplest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*args: Any, **kwargs: Any) -> Any:
+        value, flags = lp.add(*args, **kwargs)
+        return value, flags ^ np.uint8(lp.Flag.INVALID)
+
+    monkeypatch.setitem(verification._KERNELS, "add", faulty)
+    row = verify("float64", ops=["add"], modes=["to_odd"], overflows=["ieee"], level="sampled", samples=3000).rows[0]
+    assert row.mismatches == 3000
+    x, y = map(float.fromhex, row.example.removeprefix("add(").partition(")")[0].split(", "))
+    assert {abs(x), abs(y)} <= {0.0, 1.0, 0.5, 2.0}
 
 
 def test_faults_of_codes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

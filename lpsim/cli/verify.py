@@ -47,8 +47,8 @@ def verify(
 ) -> None:
     """Compare the kernels with the exact reference, bit for bit, flags included.
 
-    Every row stands for one operation in all modes and overflow policies. Exits with 1 if anything differs. Ctrl-C
-    ends it, and prints what was compared until then.
+    Every row stands for one operation in all modes and overflow policies, on all operands or on samples. Exits with
+    1 if anything differs. Ctrl-C ends it, and prints what was compared until then.
     """
     chosen = parse_formats(formats, "FORMAT")
     if json is not None:
@@ -92,8 +92,16 @@ def _table(report: Report) -> Table:
     table.add_column("Format", "all", no_wrap=True)
     table.add_column("Operation")
     table.add_column("Cases", f"{report.cases:,}", justify="right")
+    table.add_column("Operands")
     table.add_column("Mismatches", f"{report.mismatches:,}", justify="right")
     table.add_column("Seconds", justify="right")
-    for fmt, operation, cases, mismatches, seconds in report.by_operation():
-        table.add_row(fmt, operation, f"{cases:,}", f"{mismatches:,}", f"{seconds:.1f}")
+    for total in report.by_operation():
+        table.add_row(
+            total.format,
+            total.operation,
+            f"{total.cases:,}",
+            total.operands,
+            f"{total.mismatches:,}",
+            f"{total.seconds:.1f}",
+        )
     return table

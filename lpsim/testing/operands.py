@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -73,24 +71,82 @@ def sampled_operands(
 ) -> tuple[_Reals, ...]:
     """Draw operands whose exact result lies at or near a value, a tie or the end of the range.
 
-    In half of the cases a result is drawn first and the last operand is solved for; the others are
-    values of the format, numbers near these, numbers of any exponent, and special numbers.
+    In nearly half of the cases a result is drawn first and an operand is solved for; in others operands cancel, or
+    few digits make an exact tie; the rest are values of the format, numbers near these, numbers of any exponent and
+    special numbers. A quarter of all cases are numbers of binary32, which kernels treat apart.
     """
     with np.errstate(all="ignore"):
         columns = [_mixed(fmt, count, rng) for _ in range(arity)]
-        solved = rng.random(count) < 0.5
-        target = _targets(fmt, count, rng)
-        x = columns[0]
-        last: Any = {
-            "add": lambda: target - x,
-            "sub": lambda: x - target,
-            "mul": lambda: target / x,
-            "div": lambda: x / target,
-            "sqrt": lambda: target * target,
-            "fma": lambda: target - x * columns[1],
-        }.get(operation, lambda: target)()
-        columns[-1] = np.where(solved, last, columns[-1])
-    return tuple(columns)
+        how = rng.random(count)
+        for share, drawn in ((0.45, _solved), (0.55, _cancelling), (0.7, _ties)):
+            found = drawn(fmt, operation, columns, rng)
+            columns = [np.where(how < share, new, old) for new, old in zip(found, columns, strict=True)]
+            how = np.where(how < share, 1.0, how)
+        single = rng.random(count) < 0.25
+        return tuple(np.where(single, column.astype(np.float32), column) for column in columns)
+
+
+def _solved(fmt: Format, operation: str, columns: list[_Reals], rng: np.random.Generator) -> list[_Reals]:
+    """Replace an operand such that the result is, or is near, a number drawn before."""
+    target, x = _targets(fmt, columns[0].size, rng), columns[0]
+    match operation:
+        case "add":
+            return [x, target - x]
+        case "sub":
+            return [x, x - target]
+        case "mul":
+            return [x, target / x]
+        case "div":
+            return [target * columns[1], columns[1]]
+        case "sqrt":
+            return [target * target]
+        case "fma":
+            return [x, columns[1], target - x * columns[1]]
+        case _:
+            return [target]
+
+
+def _cancelling(fmt: Format, operation: str, columns: list[_Reals], rng: np.random.Generator) -> list[_Reals]:
+    """Replace the last operand such that a sum is zero, or nearly so."""
+    x = columns[0]
+    match operation:
+        case "add":
+            opposite = -x
+        case "sub":
+            opposite = x
+        case "fma":
+            opposite = -(x * columns[1])
+        case _:
+            return columns
+    beside = np.nextafter(opposite, rng.choice([-np.inf, np.inf], x.size))
+    return [*columns[:-1], np.where(rng.random(x.size) < 0.5, opposite, beside)]
+
+
+def _ties(fmt: Format, operation: str, columns: list[_Reals], rng: np.random.Generator) -> list[_Reals]:
+    """Return operands of which sums and products end one digit below the format's last, whatever its precision."""
+    count, digits = columns[0].size, fmt.mantissa_bits + 2  # those of a tie
+    if operation in ("add", "sub", "fma"):
+        values = np.array([fmt.magnitude(int(code)) for code in _magnitude_codes(fmt, count, rng)])
+        last = np.clip(np.frexp(values)[1] - 1, fmt.emin, None) - fmt.mantissa_bits
+        # The middle between neighbours, and what moves a sum off it by the least that there is.
+        step = np.ldexp(rng.choice([0.5, 0.5, 1.5, 0.25], count), last) * rng.choice([-1.0, 1.0], count)
+        step = np.where(rng.random(count) < 0.5, step, np.nextafter(step, rng.choice([0.0, np.inf], count)))
+        values *= rng.choice([-1.0, 1.0], count)
+        return [values, step] if operation != "fma" else [step, np.ones(count), values]
+    if operation != "mul":
+        return columns
+    left = rng.integers(1, digits, count) if digits > 2 else np.ones(count, np.int64)
+    factors = [
+        (np.int64(1) << (size - 1)) | (rng.integers(0, 1 << 53, count) >> (53 - size)) | 1
+        for size in (left, digits - left)
+    ]
+    # Anywhere from below the smallest value to above the largest.
+    exponent = rng.integers(fmt.quantum_exponent - 3, fmt.emax + 3, count) - digits
+    scale = [np.clip(exponent // 2, -1100, 1000), exponent - np.clip(exponent // 2, -1100, 1000)]
+    return [
+        np.ldexp(factor.astype(np.float64), power) * rng.choice([-1.0, 1.0], count)
+        for factor, power in zip(factors, scale, strict=True)
+    ]
 
 
 def _mixed(fmt: Format, count: int, rng: np.random.Generator) -> _Reals:

@@ -322,7 +322,7 @@ def _becomes_normal(p: Placed, fmt: Format, mode: Rounding, bits: _Integers | No
 
 
 def _where(condition: _Bools, flag: Flag) -> _Integers:
-    return np.where(condition, np.int64(flag), np.int64(0))
+    return condition.astype(np.int64) * int(flag)
 
 
 def _saturates(policy: Overflow) -> bool:

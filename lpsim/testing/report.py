@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
-__all__ = ["Report", "Row"]
+__all__ = ["Report", "Row", "Total"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Row:
         How many operands, pairs or triples were compared.
     mismatches : int
         In how many of them the value or a flag differs.
+    exhaustive : bool
+        Whether the cases were all that there are, not samples.
     example : str
         The simplest of these, spelled out; empty if there is none.
     seconds : float
@@ -42,8 +45,26 @@ class Row:
     overflow: str
     cases: int
     mismatches: int
+    exhaustive: bool
     example: str
     seconds: float
+
+
+class Total(NamedTuple):
+    """The rows of one operation on one format, summed."""
+
+    format: str
+    operation: str
+    rows: int
+    cases: int
+    mismatches: int
+    exhaustive: bool
+    seconds: float
+
+    @property
+    def operands(self) -> str:
+        """``"all"`` or ``"sampled"``."""
+        return "all" if self.exhaustive else "sampled"
 
 
 @dataclass(frozen=True)
@@ -83,20 +104,33 @@ class Report:
         """Whether everything was compared and nothing differs."""
         return self.complete and self.mismatches == 0
 
-    def by_operation(self) -> list[tuple[str, str, int, int, float]]:
-        """Return (format, operation, cases, mismatches, seconds), summed over modes and policies."""
-        totals: dict[tuple[str, str], tuple[int, int, float]] = {}
+    def by_operation(self) -> list[Total]:
+        """Return the rows summed over modes and policies, in their order."""
+        groups: dict[tuple[str, str], list[Row]] = {}
         for row in self.rows:
-            cases, mismatches, seconds = totals.get((row.format, row.operation), (0, 0, 0.0))
-            totals[row.format, row.operation] = cases + row.cases, mismatches + row.mismatches, seconds + row.seconds
-        return [(*key, *total) for key, total in totals.items()]
+            groups.setdefault((row.format, row.operation), []).append(row)
+        return [
+            Total(
+                fmt,
+                operation,
+                len(rows),
+                sum(row.cases for row in rows),
+                sum(row.mismatches for row in rows),
+                all(row.exhaustive for row in rows),
+                sum(row.seconds for row in rows),
+            )
+            for (fmt, operation), rows in groups.items()
+        ]
 
     def __str__(self) -> str:
         width = max([len(row.format) for row in self.rows] + [6])
-        lines = [f"{'format':<{width}}  operation        cases  mismatches  seconds"]
-        for fmt, operation, cases, mismatches, seconds in self.by_operation():
-            lines.append(f"{fmt:<{width}}  {operation:<9}  {cases:>11,}  {mismatches:>10,}  {seconds:>7.1f}")
-        lines.append(f"{'all':<{width}}  {'':<9}  {self.cases:>11,}  {self.mismatches:>10,}")
+        lines = [f"{'format':<{width}}  operation          cases  operands  mismatches  seconds"]
+        for total in self.by_operation():
+            lines.append(
+                f"{total.format:<{width}}  {total.operation:<9}  {total.cases:>13,}  {total.operands:<8}  "
+                f"{total.mismatches:>10,}  {total.seconds:>7.1f}"
+            )
+        lines.append(f"{'all':<{width}}  {'':<9}  {self.cases:>13,}  {'':<8}  {self.mismatches:>10,}")
         lines += [
             f"{row.format} {row.operation} {row.rounding} {row.overflow}: {row.example}"
             for row in self.rows

@@ -32,8 +32,8 @@ LEVELS: tuple[str, ...] = get_args(Level)
 #: Operations that can be verified, with their numbers of operands.
 OPERATIONS = {"round": 1, "encode": 1, "decode": 1, "add": 2, "sub": 2, "mul": 2, "div": 2, "sqrt": 1, "fma": 3}
 
-#: Widest formats of which all pairs, and all triples, are compared.
-_ALL_PAIRS, _ALL_TRIPLES = 8, 6
+#: Widest formats of which all values, pairs and triples are compared, by number of operands.
+_WIDEST = {1: 16, 2: 8, 3: 6}
 
 _KERNELS = {name: getattr(arithmetic if hasattr(arithmetic, name) else codec, name) for name in OPERATIONS}
 
@@ -60,9 +60,10 @@ class _Given(NamedTuple):
     fmt: Format
     operation: str
     operands: _Columns
-    narrow: _Columns | None
+    narrow: npt.NDArray[np.intp]
     placed: oracle.Placed
     bits: npt.NDArray[np.int64]
+    exhaustive: bool
 
 
 def verify(
@@ -79,8 +80,8 @@ def verify(
     """Compare the kernels with the exact reference, in values, codes and flags.
 
     Exact results are those of `lpsim.reference`; their rounding is that of `lpsim.testing.oracle`. Each case is
-    computed with tininess detected after and before rounding, and once more from float32 operands if these hold all
-    operands exactly: all have to agree.
+    computed with tininess detected after and before rounding, and once more from float32 operands if these are the
+    same numbers: all have to agree.
 
     Parameters
     ----------
@@ -97,7 +98,8 @@ def verify(
         ``"exhaustive"``: all operands and pairs of formats up to 8 bits and all triples of formats up to 6 bits, with
         ``samples`` triples above; for ``round`` and ``encode`` also the middles between neighbours and the float64
         numbers beside these. ``"sampled"``: ``samples`` operands aimed at ties, subnormals, the end of the range,
-        cancellation and far exponents. Default: exhaustive for formats up to 8 bits.
+        cancellation and far exponents. Default: exhaustive for formats up to 8 bits, and for operations on one
+        operand in formats up to 16 bits; `Row.exhaustive` tells.
     samples : int
         Number of cases where they are sampled.
     seed : int
@@ -162,15 +164,14 @@ def _tasks(
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
         raise ValueError(f"samples is {samples!r}; allowed: 1 or more")
     for fmt in formats:
-        if level == "exhaustive" and fmt.bits > _ALL_PAIRS:
-            raise ValueError(f"level is 'exhaustive' for {fmt} of {fmt.bits} bits; allowed: at most {_ALL_PAIRS} bits")
-        exhaustive = fmt.bits <= _ALL_PAIRS and level != "sampled"
+        if level == "exhaustive" and fmt.bits > _WIDEST[2]:
+            raise ValueError(f"level is 'exhaustive' for {fmt} of {fmt.bits} bits; allowed: at most {_WIDEST[2]} bits")
         policies = (
             [as_overflow(policy, "overflows") for policy in overflows] if overflows is not None else list(Overflow)
         )
         allowed = tuple(policy for policy in policies if fmt.has_nan or policy != Overflow.TO_NAN)
         for operation in operations:
-            complete = exhaustive and (OPERATIONS[operation] < 3 or fmt.bits <= _ALL_TRIPLES)
+            complete = level != "sampled" and fmt.bits <= _WIDEST[OPERATIONS[operation]]
             chosen = tuple(roundings[:1] if operation == "decode" else roundings)
             yield _Task(fmt, operation, chosen, allowed, complete, samples, seed)
 
@@ -215,7 +216,7 @@ def _compare(task: _Task) -> Iterator[list[Row]]:
     # The work on exact results serves all rows alike.
     rows = max(len(task.roundings) * len(task.overflows), 1)
     preparation = (time.perf_counter() - started) / rows
-    given = _Given(task.fmt, task.operation, operands, _as_float32(operands), placed, bits)
+    given = _Given(task.fmt, task.operation, operands, _in_float32(operands), placed, bits, task.exhaustive)
     for mode in task.roundings:
         yield [_compare_row(given, mode, overflow, preparation) for overflow in task.overflows]
 
@@ -233,39 +234,44 @@ def _operands(task: _Task, rng: np.random.Generator) -> _Columns:
     return operands
 
 
-def _as_float32(operands: _Columns) -> _Columns | None:
-    """Return the operands in float32, which the kernels treat apart, if nothing is lost."""
+def _in_float32(operands: _Columns) -> npt.NDArray[np.intp]:
+    """Return the indices of the cases of which float32 holds all operands: kernels treat these apart."""
     with np.errstate(over="ignore", invalid="ignore"):
-        narrow = tuple(column.astype(np.float32) for column in operands)
-    return narrow if all(map(np.all, map(_same, narrow, operands))) else None
+        exact = [_same(column.astype(np.float32), column) for column in operands]
+    return np.flatnonzero(np.logical_and.reduce(exact))
 
 
 def _compare_row(given: _Given, rounding: Rounding, overflow: Overflow, seconds: float) -> Row:
     started = time.perf_counter()
     fmt, operation = given.fmt, given.operation
-    mode: dict[str, Any] = {"rounding": rounding, "overflow": overflow}
     bits = given.bits if rounding.is_stochastic else None
     wrong, example = np.zeros(given.bits.size, np.bool_), ""
     for tininess in TININESS:
-        rounded = oracle.round_placed(given.placed, fmt, **mode, bits=bits, tininess=tininess)
+        rounded = oracle.round_placed(given.placed, fmt, rounding, overflow, bits, tininess)
         expected: npt.NDArray[Any] = (oracle.codes_of if operation == "encode" else oracle.values_of)(rounded, fmt)
-        for operands in (given.operands, given.narrow):
-            if operands is None:
-                continue
+        for dtype, chosen in ((np.float64, slice(None)), (np.float32, given.narrow)):
+            operands = tuple(column[chosen].astype(dtype) for column in given.operands)
             got, flags = _KERNELS[operation](
-                *operands, fmt, **mode, bits=bits, random_bits=oracle.RANDOM_BITS, flags=True, tininess=tininess
+                *operands,
+                fmt,
+                rounding=rounding,
+                overflow=overflow,
+                bits=None if bits is None else bits[chosen],
+                random_bits=oracle.RANDOM_BITS,
+                flags=True,
+                tininess=tininess,
             )
-            same = got == expected if operation == "encode" else _same(got, expected)
-            here = ~same | (flags != rounded.flags)
+            want, raised = expected[chosen], rounded.flags[chosen]
+            here = (flags != raised) | ~(got == want if operation == "encode" else _same(got, want))
             if here.any() and not example:
                 i = _simplest(here, operands)
                 example = (
                     f"{operation}({', '.join(float(column[i]).hex() for column in operands)}) "
-                    f"gave {got[i]!r} with {_names(flags[i])}, not {expected[i]!r} with {_names(rounded.flags[i])}"
-                    f"{' (operands in float32)' * (operands is given.narrow)}"
+                    f"gave {got[i]!r} with {_names(flags[i])}, not {want[i]!r} with {_names(raised[i])}"
+                    f"{' (operands in float32)' * (dtype is np.float32)}"
                     f"{' (tininess before rounding)' * (tininess == 'before')}"
                 )
-            wrong |= here
+            wrong[chosen] |= here
     return Row(
         fmt.spec,
         operation,
@@ -273,6 +279,7 @@ def _compare_row(given: _Given, rounding: Rounding, overflow: Overflow, seconds:
         overflow.name.lower(),
         wrong.size,
         int(wrong.sum()),
+        given.exhaustive,
         example,
         seconds + time.perf_counter() - started,
     )
@@ -305,7 +312,7 @@ def _same(got: npt.NDArray[Any], expected: npt.NDArray[np.float64]) -> npt.NDArr
 def _compare_decode(task: _Task) -> Row:
     started = time.perf_counter()
     fmt = task.fmt
-    if fmt.bits <= 16:
+    if task.exhaustive:
         codes = np.arange(1 << fmt.bits, dtype=fmt.code_dtype)
     else:
         rng = np.random.default_rng([task.seed, *fmt.spec.encode()])
@@ -319,4 +326,5 @@ def _compare_decode(task: _Task) -> Row:
     if wrong.size:
         i = int(wrong[0])
         example = f"decode({int(codes[i]):#x}) gave {got[i]!r}, not {expected[i]!r}"
-    return Row(fmt.spec, "decode", "", "", codes.size, int(wrong.size), example, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Row(fmt.spec, "decode", "", "", codes.size, int(wrong.size), task.exhaustive, example, seconds)
