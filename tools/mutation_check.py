@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -408,9 +408,11 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         caught = 0
         with ThreadPoolExecutor(options.jobs) as pool:
-            for fault, outcome in zip(faults, pool.map(lambda fault: check(fault, folder), faults), strict=True):
+            pending = {pool.submit(check, fault, folder): fault for fault in faults}
+            for future in as_completed(pending):
+                outcome = future.result()
                 caught += outcome.status == "failed"
-                print(report(fault, outcome), flush=True)
+                print(report(pending[future], outcome), flush=True)
     print(f"{caught} of {len(faults)} caught")
     return 0 if caught == len(faults) else 1
 
