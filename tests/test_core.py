@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from comparing import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import OPERATIONS, floats, formats, modes, operands
+from strategies import FIXED_MODES, OPERATIONS, floats, formats, modes, operands
 
 import lpsim as lp
 from lpsim import reference
@@ -69,3 +70,19 @@ def test_random_words(seed: int, index: int, stream: int) -> None:
 def test_fma_of_python_equals_the_processor(x: float, y: float, z: float) -> None:
     with np.errstate(all="ignore"):
         assert same(float(fma(np.float64(x), np.float64(y), np.float64(z))), float(lp.fma(x, y, z, "float64")))
+
+
+@pytest.mark.parametrize("mode", FIXED_MODES, ids=lambda mode: mode.name.lower())
+def test_fma_beside_a_tie_of_binary64(mode: lp.Rounding) -> None:
+    # The product is 2**-53 - 2**-107: in binary64 its sum with z leaves half a unit and, 54 bits further down, a tail.
+    x, y = 2.0**-53 * (1 + 2.0**-27), 1 - 2.0**-27
+    f = parameters(lp.float64, mode)
+    for z, sign in itertools.product((1.0, 1 + 2.0**-52, -1.0, -1 - 2.0**-52), (1, -1)):
+        expected, raised = reference.fma(sign * x, y, z, "float64", rounding=mode, flags=True)
+        numbers = tuple(map(np.float64, (sign * x, y, z)))
+        for value, flags in (
+            round_parts(operations.exact_result(operations.FMA, *numbers, f), f),
+            lp.fma(*numbers, "float64", mode, flags=True),
+        ):
+            assert same(float(value), expected), (sign * x, y, z)
+            assert int(flags) == int(raised)

@@ -25,9 +25,61 @@ def test_every_fault_can_be_planted(fault: Any) -> None:
     assert fault.new != fault.old
 
 
+def test_names_are_distinct() -> None:
+    names = [fault.name for fault in mutation_check.FAULTS]
+    assert len(set(names)) == len(names) >= 10
+
+
+def test_the_chosen_tests_exist() -> None:
+    for test in (*mutation_check.TESTS, *(fault.first for fault in mutation_check.FAULTS if fault.first)):
+        file, _, function = test.partition("::")
+        assert f"def {function or 'test_'}" in (mutation_check.ROOT / file).read_text()
+
+
 def test_a_fault_is_caught(tmp_path: Path) -> None:
     fault = next(fault for fault in mutation_check.FAULTS if fault.name.startswith("E4M3FN"))
-    assert "::test_" in mutation_check.check(fault, tmp_path)
+    outcome = mutation_check.check(fault, tmp_path)
+    assert outcome.status == "failed", outcome.detail
+    assert outcome.detail.startswith("tests/test_formats.py::test_")
+
+
+def test_a_copy_that_does_not_import_is_not_caught(tmp_path: Path) -> None:
+    fault = mutation_check.Fault("no program", "lpsim/codec.py", "from __future__ import annotations", "from")
+    outcome = mutation_check.check(fault, tmp_path)
+    assert outcome.status == "broken"
+    assert "SyntaxError" in outcome.detail
+    assert "BROKEN" in mutation_check.report(fault, outcome)
+
+
+FAILED = "FAILED tests/test_x.py::test_y[two words] - AssertionError: z\n"
+
+
+@pytest.mark.parametrize(
+    ("returncode", "output", "status", "detail"),
+    [
+        (0, "1 passed", "passed", ""),
+        (1, f"E   AssertionError: z\n{FAILED}1 failed", "failed", "tests/test_x.py::test_y[two words]"),
+        (1, "FAILED tests/test_x.py::test_y\n1 failed", "failed", "tests/test_x.py::test_y"),
+        (1, f"E   numba.core.errors.TypingError: no\n{FAILED}", "broken", "numba.core.errors."),
+        (1, f"E   NameError: name 'q' is not defined\n{FAILED}", "broken", "NameError"),
+        (1, "ERROR tests/test_x.py::test_y\n1 error", "broken", "pytest ended with 1: 1 error"),
+        (2, "interrupted", "broken", "pytest ended with 2: interrupted"),
+        (4, "", "broken", "pytest ended with 4: no output"),
+    ],
+)
+def test_outcomes(returncode: int, output: str, status: str, detail: str) -> None:
+    assert mutation_check.judge(returncode, output) == mutation_check.Outcome(status, detail)
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert mutation_check.main(["--list", "--only", "backwards"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("arguments", [["--only", "no such fault"], ["--jobs", "0"]])
+def test_bad_options(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        mutation_check.main(arguments)
 
 
 def test_a_fault_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -140,13 +140,15 @@ def test_cpfloat_directed_modes_see_beyond_the_carrier(impl: Any, rounding: str,
 
 
 def test_cpfloat_directed_modes_see_the_tiny_loss(impl: Any) -> None:
-    """The same below 1, and for quotients and roots whose binary64 result is a value of the format."""
+    """The same below 1, and for products, quotients and roots whose binary64 result is a value of the format."""
     assert_is(impl.call("sub", 1.0, 2.0**-100, "bfloat16", rounding="toward_zero"), 1 - 2.0**-8)
     assert_is(impl.call("sub", 1.0, 2.0**-100, "bfloat16", rounding="toward_positive"), 1.0)
     above = math.nextafter(1.0, 2.0)
     assert_is(impl.call("sqrt", above, "bfloat16", rounding="toward_positive"), 1.0078125)
-    assert_is(impl.call("div", above, above - 2.0**-52, "bfloat16", rounding="toward_positive"), 1.0078125)
-    assert_is(impl.call("mul", above, above, "bfloat16", rounding="to_odd"), 1.0078125)
+    # 3/2 plus and minus just under half a unit in the last place of binary64.
+    assert_is(impl.call("div", 1.5 + 2.0**-51, above, "bfloat16", rounding="toward_positive"), 1.5078125)
+    assert_is(impl.call("div", 1.5 + 2.0**-52, above, "bfloat16", rounding="toward_zero"), 1.4921875)
+    assert_is(impl.call("mul", 1 + 2.0**-27, 1 - 2.0**-27, "bfloat16", rounding="toward_zero"), 1 - 2.0**-8)
 
 
 def test_cpfloat_fma_is_not_rounded_twice(impl: Any) -> None:
