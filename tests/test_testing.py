@@ -226,3 +226,9 @@ def test_strategies_shrink_to_simple_cases() -> None:
     assert find(strategies.values("half"), lambda x: x > 0) == 2.0**-24
     with pytest.raises(ValueError, match="op is 'pow'"):
         find(strategies.operands("half", "pow"), bool)
+
+
+def test_signalling_nans_are_not_the_same_in_float32() -> None:
+    nans = np.array([0x7FF8000000000000, 0x7FF0000020000000, 0x3FF0000000000000], np.uint64).view(np.float64)
+    assert verification._in_float32((nans,)).tolist() == [0, 2]
+    assert verify("e4m3fn", ops=["fma"], modes=["to_odd"], overflows=["ieee"]).ok
