@@ -62,8 +62,8 @@ def matmul(
     Raises
     ------
     ValueError
-        If shapes do not match, the unit is unknown, a stochastic unit has no seed, an integer is not a
-        binary64 number, or ``out`` is read-only or of another shape.
+        If shapes do not match, the unit is unknown, a stochastic unit has no seed, or ``out`` is read-only or
+        of another shape.
     TypeError
         If an argument holds no real numbers, or ``out`` is of a wrong dtype.
 

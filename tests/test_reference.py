@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from comparing import same
+from comparing import INEXACT, INVALID, NONE, OVERFLOW, UNDERFLOW, both, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import FIXED_MODES, OPERATIONS, SAMPLE_FORMATS, continued_magnitude, formats, operands, reals
@@ -17,19 +17,9 @@ from strategies import FIXED_MODES, OPERATIONS, SAMPLE_FORMATS, continued_magnit
 from lpsim import formats as lpf
 from lpsim import reference
 from lpsim.formats import Format
-from lpsim.rounding import Flag, Overflow, Rounding
+from lpsim.rounding import Overflow, Rounding
 
-NONE, INVALID, DIVIDE_BY_ZERO = Flag(0), Flag.INVALID, Flag.DIVIDE_BY_ZERO
-UNDERFLOW, INEXACT = Flag.UNDERFLOW | Flag.INEXACT, Flag.INEXACT
-OVERFLOW = Flag.OVERFLOW | Flag.INEXACT
 INF, NAN = math.inf, math.nan
-
-
-def both(operation: str, *args: Any, **kwargs: Any) -> tuple[float, Flag]:
-    value, flags = getattr(reference, operation)(*args, flags=True, **kwargs)
-    assert type(value) is float
-    assert type(flags) is Flag
-    return value, flags
 
 
 # Rounding is by definition a choice between two neighbours in a table.

@@ -8,24 +8,14 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from comparing import same
+from comparing import DIVIDE_BY_ZERO, INEXACT, INVALID, NONE, OVERFLOW, UNDERFLOW, both, same
 
 from lpsim import formats as lpf
 from lpsim import reference
 from lpsim.formats import Format, p3109
 from lpsim.rounding import Flag, Rounding
 
-NONE, INVALID, DIVIDE_BY_ZERO = Flag(0), Flag.INVALID, Flag.DIVIDE_BY_ZERO
-UNDERFLOW, INEXACT = Flag.UNDERFLOW | Flag.INEXACT, Flag.INEXACT
-OVERFLOW = Flag.OVERFLOW | Flag.INEXACT
 INF, NAN = math.inf, math.nan
-
-
-def both(operation: str, *args: Any, **kwargs: Any) -> tuple[float, Flag]:
-    value, flags = getattr(reference, operation)(*args, flags=True, **kwargs)
-    assert type(value) is float
-    assert type(flags) is Flag
-    return value, flags
 
 
 # Overflow. The kinds of format that differ: with infinity; with NaN only; with neither.
