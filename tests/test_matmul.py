@@ -127,6 +127,11 @@ def test_layout_and_batch_change_no_bit() -> None:
         assert_same_bits(lp.matmul(a.astype(">f8"), b, unit), expected)
 
 
+def test_integers_beyond_binary64_are_rounded_once() -> None:
+    a = np.array([[2**62 + 2**38 + 1]])  # binary64 would make a tie of it
+    assert lp.matmul(a, [[1]], lp.units.fp32) == 2.0**62 + 2.0**39
+
+
 def test_out_may_be_an_operand() -> None:
     a = np.random.default_rng(4).standard_normal((6, 6)).astype(np.float32)
     expected = lp.matmul(a, a)
