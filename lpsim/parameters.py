@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 
+from lpsim.core.nearest import NearestParams
 from lpsim.core.params import Params
 from lpsim.core.rounding import MAX_RANDOM_BITS
 from lpsim.formats import Format
 from lpsim.rounding import TININESS, Overflow, Rounding
 
-__all__ = ["parameters"]
+__all__ = ["nearest_parameters", "parameters"]
 
 
 def _negated(value: float) -> float:
@@ -97,4 +98,28 @@ def parameters(
         # As int64, the type of all codes in the kernels: the NaN of a 64-bit format may be the sign bit.
         nan_code=-1 if fmt.nan_code is None else fmt.nan_code - ((fmt.nan_code >> 63) << 64),
         has_negative_zero=int(fmt.has_negative_zero),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def nearest_parameters(fmt: Format) -> NearestParams | None:
+    """Return the parameters of a short way to round binary32 numbers to nearest, ties to even; None: there is none.
+
+    They serve under `Overflow.IEEE`. See `lpsim.core.nearest` for what the two ways leave to their callers.
+    """
+    ordinary = fmt.signed and fmt.subnormals and fmt.has_zero and fmt.has_negative_zero and fmt.mantissa_bits > 0
+    if not ordinary or fmt.precision > 24 or fmt.emax > 127 or fmt.emin < -126:
+        return None
+    by_bits = fmt.emin == -126 and fmt.specials == "ieee" and fmt.emax == 127 and fmt.precision < 24
+    # The constant of nearest_by_addition must be finite for every x that is not beyond all doubt too large.
+    by_addition = fmt.precision <= 22 and fmt.emax + 2 < 103 + fmt.precision
+    if not (by_bits or by_addition):
+        return None
+    return NearestParams(
+        by_bits=int(by_bits),
+        lowest=(fmt.emin + 127) << 23,
+        offset=((24 - fmt.precision) << 23) | 0x400000,
+        shift=24 - fmt.precision,
+        max=fmt.max,
+        overflow=parameters(fmt).over_positive,
     )

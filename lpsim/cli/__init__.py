@@ -15,4 +15,4 @@ def main() -> None:
         sys.exit(2)
     from lpsim.cli.app import app
 
-    app()
+    app(prog_name="lpsim")
