@@ -36,7 +36,7 @@ def parameters(
     """
     if overflow == Overflow.TO_NAN and not fmt.has_nan:
         raise ValueError(
-            f"overflow is 'to_nan', but the format {fmt} has no NaN; allowed: 'ieee', 'saturate', 'saturate_finite'"
+            f"overflow is 'to_nan', but the format {fmt} has no NaN; allowed: 'ieee', 'saturate', 'saturate_finite', 'to_infinity'"
         )
     if not 1 <= random_bits <= MAX_RANDOM_BITS:
         raise ValueError(f"random_bits is {random_bits}; allowed: 1 to {MAX_RANDOM_BITS}")
@@ -53,7 +53,7 @@ def parameters(
     def beyond(up: bool) -> float:
         if overflow == Overflow.IEEE:
             return infinity if rounds_past or up else fmt.max
-        return math.nan if overflow == Overflow.TO_NAN else fmt.max
+        return {Overflow.TO_NAN: math.nan, Overflow.TO_INFINITY: infinity}.get(overflow, fmt.max)
 
     infinite = fmt.max if overflow == Overflow.SATURATE else infinity
     if fmt.signed:

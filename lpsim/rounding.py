@@ -87,6 +87,9 @@ class Overflow(enum.IntEnum):
         them (P3109 SatPropagate).
     TO_NAN
         Finite overflow becomes NaN; infinities are kept, where the format has them.
+    TO_INFINITY
+        As ``IEEE`` in the nearest modes, whatever the mode: matrix units that truncate overflow to
+        infinity all the same.
 
     Examples
     --------
@@ -99,6 +102,7 @@ class Overflow(enum.IntEnum):
     SATURATE = 1
     SATURATE_FINITE = 2
     TO_NAN = 3
+    TO_INFINITY = 4
 
 
 #: When a result counts as tiny: after rounding to the precision with an unbounded exponent, or before.

@@ -374,8 +374,8 @@ def test_verify_exits_with_130_when_interrupted(monkeypatch):
     monkeypatch.setattr(verification, "_compare_row", interrupted)
     result = run("verify", "e2m1fn", "--op", "add", "--jobs", "1", code=130)
     assert "interrupted" in result.stdout
-    # 18 operands, 3 policies, 2 modes.
-    assert re.search(f"E2M1_finite +add +{18 * 18 * 3 * 2:,} ", result.stdout)
+    # 18 operands, 4 policies, 2 modes.
+    assert re.search(f"E2M1_finite +add +{18 * 18 * 4 * 2:,} ", result.stdout)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,8 @@ def check_random_bits(random_bits: int) -> None:
 def check_overflow(fmt: Format, overflow: Overflow) -> None:
     """Raise ValueError if the policy asks for a NaN that the format does not have."""
     if overflow == Overflow.TO_NAN and not fmt.has_nan:
-        raise ValueError(f"overflow is 'to_nan', but {fmt} has no NaN; allowed: 'ieee', 'saturate', 'saturate_finite'")
+        allowed = "'ieee', 'saturate', 'saturate_finite', 'to_infinity'"
+        raise ValueError(f"overflow is 'to_nan', but {fmt} has no NaN; allowed: {allowed}")
 
 
 def deliver(
@@ -311,7 +312,9 @@ def _overflowed(negative: bool, grid: Grid, rounding: Rounding, overflow: Overfl
     if overflow == Overflow.TO_NAN:
         return math.nan
     inward = _TOWARD_POSITIVE if negative else _TOWARD_NEGATIVE
-    if overflow == Overflow.IEEE and rounding not in (_TOWARD_ZERO, _TO_ODD, inward):
+    if overflow == Overflow.TO_INFINITY or (
+        overflow == Overflow.IEEE and rounding not in (_TOWARD_ZERO, _TO_ODD, inward)
+    ):
         return _infinity(negative, grid, overflow)
     return -grid.max if negative else grid.max
 

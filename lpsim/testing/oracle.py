@@ -347,6 +347,8 @@ def _overflowed(negative: bool, fmt: Format, mode: Rounding, policy: Overflow) -
     """Return the magnitude code that a finite result beyond the largest finite value gets."""
     if policy == Overflow.TO_NAN:
         return NAN
+    if policy == Overflow.TO_INFINITY:
+        return _infinity(fmt, policy)
     toward_zero = {
         Rounding.TOWARD_ZERO: True,
         Rounding.TO_ODD: True,

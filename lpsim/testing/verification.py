@@ -126,8 +126,8 @@ def verify(
     >>> import lpsim.testing
     >>> fmt = lp.Format(2, 2, bias=3, specials="fnuz")
     >>> report = lpsim.testing.verify(fmt, ops=["add", "mul"], modes=["ties_to_even", "to_odd"])
-    >>> report.ok, report.cases  # all pairs, in two modes under four policies
-    (True, 16384)
+    >>> report.ok, report.cases  # all pairs, in two modes under five policies
+    (True, 20480)
     """
     formats = [as_format(one) for one in (fmt if isinstance(fmt, list) else [fmt])]
     tasks = list(_tasks(formats, ops, modes, overflows, level, samples, seed))
