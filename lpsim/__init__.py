@@ -56,6 +56,7 @@ __all__ = [
     "Flag",
     "FloatInfo",
     "Format",
+    "FusedDot",
     "MatrixUnit",
     "Overflow",
     "Rounding",

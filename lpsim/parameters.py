@@ -36,7 +36,8 @@ def parameters(
     """
     if overflow == Overflow.TO_NAN and not fmt.has_nan:
         raise ValueError(
-            f"overflow is 'to_nan', but the format {fmt} has no NaN; allowed: 'ieee', 'saturate', 'saturate_finite', 'to_infinity'"
+            f"overflow is 'to_nan', but the format {fmt} has no NaN; "
+            "allowed: 'ieee', 'saturate', 'saturate_finite', 'to_infinity'"
         )
     if not 1 <= random_bits <= MAX_RANDOM_BITS:
         raise ValueError(f"random_bits is {random_bits}; allowed: 1 to {MAX_RANDOM_BITS}")

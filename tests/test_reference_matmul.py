@@ -23,6 +23,13 @@ class Unit:
     rounding: Any = "ties_to_even"
     overflow: Any = "ieee"
     order: str = "sequential"
+    outer_format: Any = None
+    outer_rounding: Any = None
+    dot: Any = None
+    scale_format: Any = None
+    scale_block: Any = None
+    flush_inputs: Any = None
+    flush_results: Any = None
     output_format: Any = None
     random_bits: int = 32
 
@@ -156,7 +163,7 @@ def test_random_words_are_those_of_splitmix64() -> None:
 @pytest.mark.parametrize(
     ("change", "kwargs", "message"),
     [
-        ({"order": "pairwise"}, {}, r"^unit\.order is 'pairwise'; allowed: 'sequential'"),
+        ({"order": "random"}, {}, r"^unit\.order is 'random'; allowed: 'sequential'"),
         ({"rounding": "stochastic"}, {}, "^seed is None; allowed: an integer"),
         ({"input_rounding": "stochastic_equal"}, {}, "^seed is None; allowed: an integer"),
         ({"accumulator_format": "E2M3_finite", "overflow": "to_nan"}, {}, "^overflow is 'to_nan', but"),

@@ -10,9 +10,11 @@ import numpy.typing as npt
 
 from lpsim.formats import FormatLike
 from lpsim.formats import format as as_format
-from lpsim.reference.exact import Operand, exact_add, exact_fma, exact_mul, exact_value
+from lpsim.reference.dot import FusedDotLike, sum_dots
+from lpsim.reference.exact import Operand, exact_value
 from lpsim.reference.random import GOLDEN, mix, random_word
-from lpsim.reference.rounded import Grid, check_overflow, check_random_bits, deliver, grid_of, round_magnitude
+from lpsim.reference.rounded import check_overflow, check_random_bits, deliver, grid_of, round_magnitude
+from lpsim.reference.steps import Rounder, Steps, order_parts, sum_products
 from lpsim.rounding import Overflow, Rounding, as_overflow, as_rounding
 
 __all__ = ["MatrixUnitLike", "matmul"]
@@ -58,7 +60,35 @@ class MatrixUnitLike(Protocol):
 
     @property
     def order(self) -> str:
-        """Order of the accumulation; only ``"sequential"`` is defined here."""
+        """Order of summation; see `lpsim.MatrixUnit`."""
+
+    @property
+    def outer_format(self) -> FormatLike | None:
+        """Format of sums of blocks and of totals and C's elements; None: as ``accumulator_format``."""
+
+    @property
+    def outer_rounding(self) -> Rounding | str | None:
+        """Mode of these additions; None: as ``rounding``."""
+
+    @property
+    def dot(self) -> FusedDotLike | None:
+        """How several products at once are added; None: one by one."""
+
+    @property
+    def scale_format(self) -> FormatLike | None:
+        """Format of the scales of blocks; None: there are none."""
+
+    @property
+    def scale_block(self) -> int | None:
+        """How many consecutive k share a scale."""
+
+    @property
+    def flush_inputs(self) -> str | None:
+        """What becomes of subnormal elements: ``"signed"`` or ``"positive"`` zeros; None: they stay."""
+
+    @property
+    def flush_results(self) -> str | None:
+        """Which results of steps become zeros: ``"rounded"``, ``"before"``, ``"after"`` or None."""
 
     @property
     def output_format(self) -> FormatLike | None:
@@ -67,19 +97,6 @@ class MatrixUnitLike(Protocol):
     @property
     def random_bits(self) -> int:
         """How many random bits the stochastic modes use."""
-
-
-class _Rounder(NamedTuple):
-    """A format and a mode, ready for use."""
-
-    grid: Grid
-    rounding: Rounding
-    overflow: Overflow
-    random_bits: int
-
-    def bits(self, word: int) -> int:
-        """Return the random integer that a 64-bit word provides."""
-        return word >> (64 - self.random_bits)
 
 
 class _Element(NamedTuple):
@@ -98,8 +115,10 @@ def matmul(
     c: npt.ArrayLike | None = None,
     *,
     seed: int | None = None,
+    a_scale: npt.ArrayLike | None = None,
+    b_scale: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Multiply matrices as ``unit`` does, adding the products in ascending order.
+    """Multiply matrices as ``unit`` does.
 
     Parameters
     ----------
@@ -112,6 +131,9 @@ def matmul(
         Matrix of shape (m, n): start values of the accumulators. Default: +0.
     seed : int, optional
         Seed of the stochastic modes.
+    a_scale, b_scale : array_like, optional
+        Scales of the blocks of ``a``, shape (m, blocks), and of ``b``, shape (blocks, n); values of the
+        unit's ``scale_format``.
 
     Returns
     -------
@@ -121,7 +143,7 @@ def matmul(
     Raises
     ------
     ValueError
-        If shapes do not fit, ``unit.order`` is not ``"sequential"``, an overflow policy asks for a NaN
+        If shapes do not fit, ``unit.order`` is unknown, an overflow policy asks for a NaN
         that a format does not have, or a stochastic mode has no seed.
 
     Notes
@@ -130,7 +152,8 @@ def matmul(
     ``random_word(seed, index, stream)`` with stream 1, 2, 3 and 4 and the flat index in its own array.
     In step ``k`` of the output element with flat index ``i``, the words for the product and for
     the sum are the numbers ``2k`` and ``2k + 1`` of the SplitMix64 sequence that starts at
-    ``random_word(seed, i, 0)``.
+    ``random_word(seed, i, 0)``; other additions add ``level * 2**40`` to that, where ``k`` is the last term in
+    the sum (see `lpsim.reference.steps` for the levels).
 
     Examples
     --------
@@ -146,29 +169,36 @@ def matmul(
     ...     rounding="ties_to_even",
     ...     overflow="ieee",
     ...     order="sequential",
+    ...     outer_format=None,
+    ...     outer_rounding=None,
+    ...     dot=None,
+    ...     scale_format=None,
+    ...     flush_inputs=None,
+    ...     flush_results=None,
     ...     output_format=None,
     ...     random_bits=32,
     ... )
     >>> reference.matmul([[1.0, 2.0**-11, 2.0**-11]], [[1.0], [1.0], [1.0]], unit)
     array([[1.]])
     """
-    if unit.order != "sequential":
-        raise ValueError(f"unit.order is {unit.order!r}; allowed: 'sequential'")
+    order = order_parts(unit.order)
     input_mode = (as_rounding(unit.input_rounding), as_overflow(unit.input_overflow))
     mode = (as_rounding(unit.rounding), as_overflow(unit.overflow))
-    if seed is None and (input_mode[0].is_stochastic or mode[0].is_stochastic):
+    outer_mode = (mode[0] if unit.outer_rounding is None else as_rounding(unit.outer_rounding), mode[1])
+    if seed is None and any(one.is_stochastic for one in (input_mode[0], mode[0], outer_mode[0])):
         raise ValueError("seed is None; allowed: an integer, as the unit rounds stochastically")
     seed = seed or 0
     check_random_bits(unit.random_bits)
 
-    def rounder(fmt: FormatLike, rounding: Rounding, overflow: Overflow) -> _Rounder:
+    def rounder(fmt: FormatLike, rounding: Rounding, overflow: Overflow) -> Rounder:
         check_overflow(as_format(fmt), overflow)
-        return _Rounder(grid_of(as_format(fmt)), rounding, overflow, unit.random_bits)
+        return Rounder(grid_of(as_format(fmt)), rounding, overflow, unit.random_bits)
 
     to_a = rounder(unit.a_format, *input_mode)
     to_b = to_a if unit.b_format is None else rounder(unit.b_format, *input_mode)
     to_product = None if unit.product_format is None else rounder(unit.product_format, *mode)
     to_sum = rounder(unit.accumulator_format, *mode)
+    to_outer = rounder(unit.accumulator_format if unit.outer_format is None else unit.outer_format, *outer_mode)
     to_output = None if unit.output_format is None else rounder(unit.output_format, *mode)
 
     left, right = _matrix(a, "a"), _matrix(b, "b")
@@ -180,17 +210,52 @@ def matmul(
         raise ValueError(f"c has shape {start.shape}; allowed: {shape}")
 
     # A start value of +0 is not rounded: an accumulator without zero gets its first sum exactly.
-    starts = start.ravel().tolist() if c is None else _rounded(start, to_sum, seed, _STREAM_C)
-    a_elements = [_element(x) for x in _rounded(left, to_a, seed, _STREAM_A)]
-    b_elements = [_element(x) for x in _rounded(right, to_b, seed, _STREAM_B)]
+    starts = start.ravel().tolist() if c is None else _rounded(start, to_outer, seed, _STREAM_C, unit.flush_inputs)
+    a_values = _rounded(left, to_a, seed, _STREAM_A, unit.flush_inputs)
+    b_values = _rounded(right, to_b, seed, _STREAM_B, unit.flush_inputs)
     depth, width = right.shape
-    rows = [a_elements[i * depth : (i + 1) * depth] for i in range(shape[0])]
-    columns = [b_elements[j::width] for j in range(width)]
-    result = [
-        _dot(starts[i * width + j], row, column, to_product, to_sum, random_word(seed, i * width + j))
-        for i, row in enumerate(rows)
-        for j, column in enumerate(columns)
-    ]
+    rows = [a_values[i * depth : (i + 1) * depth] for i in range(shape[0])]
+    columns = [b_values[j::width] for j in range(width)]
+    keys = [random_word(seed, i) for i in range(len(starts))]
+    if unit.dot is not None:
+        scale_format = None if unit.scale_format is None else as_format(unit.scale_format)
+        a_scales, b_scales = (
+            _scales(unit, scale, depth, size, axis)
+            for scale, size, axis in ((a_scale, shape[0], 1), (b_scale, shape[1], 0))
+        )
+        formats = (to_a.grid.fmt, to_b.grid.fmt, scale_format)
+        result = [
+            sum_dots(
+                starts[i * width + j],
+                list(zip(rows[i], columns[j], a_scales[i], b_scales[j], strict=True)),
+                unit.dot,
+                formats,
+                Steps(None, to_sum, to_outer, None, keys[i * width + j]),
+                order[2],
+            )
+            for i in range(shape[0])
+            for j in range(shape[1])
+        ]
+    elif order == ("sequential", 1, None) and unit.flush_results is None:
+        row_elements = [[_element(x) for x in row] for row in rows]
+        column_elements = [[_element(x) for x in column] for column in columns]
+        result = [
+            _dot(starts[i * width + j], row, column, to_product, to_sum, keys[i * width + j])
+            for i, row in enumerate(row_elements)
+            for j, column in enumerate(column_elements)
+        ]
+    else:
+        result = [
+            sum_products(
+                starts[i * width + j],
+                row,
+                column,
+                Steps(to_product, to_sum, to_outer, unit.flush_results, keys[i * width + j]),
+                order,
+            )
+            for i, row in enumerate(rows)
+            for j, column in enumerate(columns)
+        ]
     out = np.array(result, np.float64).reshape(shape)
     if to_output is None:
         return out
@@ -205,49 +270,48 @@ def _matrix(x: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
     return array if array.dtype.kind in "biufO" else array.astype(np.float64)
 
 
-def _rounded(array: npt.NDArray[Any], to: _Rounder, seed: int, stream: int) -> list[float]:
-    """Return the elements in C order, rounded."""
+def _rounded(array: npt.NDArray[Any], to: Rounder, seed: int, stream: int, flush: str | None = None) -> list[float]:
+    """Return the elements in C order, rounded, and subnormal ones flushed."""
     stochastic = to.rounding.is_stochastic
-    return [
+    values = [
         _round(x, to, random_word(seed, index, stream) if stochastic else 0)
         for index, x in enumerate(array.ravel().tolist())
     ]
+    if flush is None:
+        return values
+    smallest = math.ldexp(1, to.grid.emin)
+    return [math.copysign(0.0, x if flush == "signed" else 1.0) if abs(x) < smallest else x for x in values]
 
 
-def _round(x: Operand, to: _Rounder, word: int) -> float:
+def _scales(unit: MatrixUnitLike, scale: npt.ArrayLike | None, depth: int, size: int, axis: int) -> list[list[float]]:
+    """Return the scale of each element of each row of ``a`` or column of ``b``."""
+    if unit.scale_block is None or scale is None:
+        return [[1.0] * depth] * size
+    array = np.asarray(scale, np.float64)
+    each = np.repeat(array if axis else array.T, unit.scale_block, axis=1)[:, :depth]
+    return [list(map(float, row)) for row in each]
+
+
+def _round(x: Operand, to: Rounder, word: int) -> float:
     return deliver(exact_value(x), to.grid, to.rounding, to.overflow, to.random_bits, to.bits(word))[0]
-
-
-def _step(
-    acc: float, x: float, y: float, to_product: _Rounder | None, to_sum: _Rounder, words: tuple[int, int]
-) -> float:
-    """Return the accumulator after ``acc + x * y``: the definition of a step."""
-    if to_product is None:
-        exact = exact_fma(x, y, acc)
-    else:
-        grid, rounding, overflow, random_bits = to_product
-        bits = to_product.bits(words[0])
-        product, _ = deliver(exact_mul(x, y), grid, rounding, overflow, random_bits, bits)
-        exact = exact_add(acc, product)
-    grid, rounding, overflow, random_bits = to_sum
-    return deliver(exact, grid, rounding, overflow, random_bits, to_sum.bits(words[1]))[0]
 
 
 def _dot(
     start: float,
     row: list[_Element],
     column: list[_Element],
-    to_product: _Rounder | None,
-    to_sum: _Rounder,
+    to_product: Rounder | None,
+    to_sum: Rounder,
     inner: int,
 ) -> float:
     """Accumulate the products of a row and a column.
 
     Nearly all steps have nonzero finite numbers all along. These are done here on pairs of integers
-    by the same `round_magnitude`, without the detour by floats; every other step by `_step`.
+    by the same `round_magnitude`, without the detour by floats; every other step by `Steps.accumulate`.
     """
     stochastic = to_sum.rounding.is_stochastic
     words = (0, 0)
+    steps = Steps(to_product, to_sum, to_sum, None, inner)
     acc, finite, n, exponent = _element(start)  # acc is out of date while n is not 0
     for k, ((x, x_finite, xn, xe), (y, y_finite, yn, ye)) in enumerate(zip(row, column, strict=True)):
         if stochastic:
@@ -268,11 +332,11 @@ def _dot(
                     continue
         if finite and n:
             acc = math.ldexp(n, exponent)
-        acc, finite, n, exponent = _element(_step(acc, x, y, to_product, to_sum, words))
+        acc, finite, n, exponent = _element(steps.accumulate(acc, x, y, k))
     return math.ldexp(n, exponent) if n else acc
 
 
-def _round_signed(n: int, exponent: int, to: _Rounder, word: int) -> tuple[int, int]:
+def _round_signed(n: int, exponent: int, to: Rounder, word: int) -> tuple[int, int]:
     """Round ``n * 2**exponent``; give 0 if the result is not a nonzero finite number."""
     if n == 0:
         return 0, 0
