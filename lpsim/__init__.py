@@ -36,7 +36,7 @@ from lpsim.limits import FloatInfo, finfo
 from lpsim.linalg import matmul
 from lpsim.rounding import Flag, Overflow, Rounding
 from lpsim.spacing import nextafter, ulp, ulp_distance, values
-from lpsim.units import MatrixUnit
+from lpsim.units import FusedDot, MatrixUnit
 
 __version__ = "0.1.0"
 

@@ -9,11 +9,9 @@ import numpy.typing as npt
 
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_seed, check_value_out
-from lpsim.cpu.matmul import matmul_kernel, native_matmul_kernel
-from lpsim.cpu.threads import map_ranges
 from lpsim.elementwise import round_real
-from lpsim.formats import Format, float32, float64
-from lpsim.parameters import parameters
+from lpsim.engine import Engine
+from lpsim.formats import Format
 from lpsim.rounding import Overflow, Rounding
 from lpsim.units import MatrixUnit
 
@@ -21,9 +19,6 @@ __all__ = ["matmul"]
 
 #: Streams of a seed's random bits; stream 0 serves the steps of the sums.
 _STREAM_A, _STREAM_B, _STREAM_C, _STREAM_OUTPUT = 1, 2, 3, 4
-
-#: Fewest multiply-adds that are worth a thread.
-_GRAIN = 1 << 15
 
 
 def matmul(
@@ -33,6 +28,8 @@ def matmul(
     c: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     seed: int | None = None,
+    a_scale: npt.ArrayLike | None = None,
+    b_scale: npt.ArrayLike | None = None,
 ) -> Any:
     """Return the matrix product a @ b (+ c) as a matrix unit computes it.
 
@@ -46,13 +43,17 @@ def matmul(
         The unit, or the name of one in `lpsim.units`.
     c : array_like, optional
         Start values of the accumulators, of a shape that broadcasts to the result's. With
-        sequential summation, products over parts of k, each with the previous result as its c, give
-        the same bits as one product over all of k (unless the unit has an ``output_format``).
+        sequential and blocked summation, products over parts of k (of whole blocks or dots), each with the previous
+        result as its c, give the same bits as one product over all of k (unless the unit has an ``output_format``).
     out : ndarray, optional
         Where to write the result: an array of its shape and of a floating-point dtype that holds every
         value of the unit's result format.
     seed : int, optional
         Seed of stochastic units, 0 to ``2**64 - 1``; required for these.
+    a_scale : array_like, optional, shape (..., m, blocks)
+        Scales of the blocks of A's rows, values of the unit's ``scale_format``; required for units that have one.
+    b_scale : array_like, optional, shape (..., blocks, n)
+        Scales of the blocks of B's columns, likewise.
 
     Returns
     -------
@@ -62,8 +63,8 @@ def matmul(
     Raises
     ------
     ValueError
-        If shapes do not match, the unit is unknown, a stochastic unit has no seed, or ``out`` is read-only or
-        of another shape.
+        If shapes do not match, the unit is unknown, a stochastic unit has no seed, a unit with scales has none (or
+        they are no values of its format), or ``out`` is read-only or of another shape.
     TypeError
         If an argument holds no real numbers, or ``out`` is of a wrong dtype.
 
@@ -86,6 +87,7 @@ def matmul(
             raise ValueError(f"{name} is 0-d; allowed: at least one axis")
     left = _rounded(left, unit.a_format, "a", unit.input_rounding, unit.input_overflow, unit, seed, _STREAM_A)
     right = _rounded(right, unit.b_format, "b", unit.input_rounding, unit.input_overflow, unit, seed, _STREAM_B)
+    left, right = _flushed(left, unit.a_format, unit), _flushed(right, unit.b_format, unit)
     vector_a, vector_b = left.ndim == 1, right.ndim == 1
     matrix_a = left[np.newaxis, :] if vector_a else left
     matrix_b = right[:, np.newaxis] if vector_b else right
@@ -108,13 +110,18 @@ def matmul(
     accumulators = _start_values(c, shape, unit, seed).reshape(*batch, m, n)
     matrices_a = np.broadcast_to(matrix_a, (*batch, m, matrix_a.shape[-1]))
     matrices_b = np.broadcast_to(matrix_b, (*batch, matrix_b.shape[-2], n))
+    scales_a, scales_b = _scales(a_scale, b_scale, unit, batch, m, matrix_a.shape[-1], n)
+    engine = Engine(unit, number)
     for position, index in enumerate(np.ndindex(batch)):
-        _accumulate(matrices_a[index], matrices_b[index], accumulators[index], unit, number, position * m * n)
+        scales = (scales_a[index], scales_b[index])
+        engine.accumulate(matrices_a[index], matrices_b[index], accumulators[index], position * m * n, scales)
     result = accumulators.reshape(shape)
     if unit.output_format is not None:
         result = _rounded(
             result, unit.output_format, "result", unit.rounding, unit.overflow, unit, seed, _STREAM_OUTPUT
         )
+    if unit.nan_bits is not None:
+        result[np.isnan(result)] = np.uint32(unit.nan_bits).view(np.float32)
     if out is not None:
         out[...] = result
         return out
@@ -139,7 +146,7 @@ def _rounded(
 
 def _start_values(c: npt.ArrayLike | None, shape: tuple[int, ...], unit: MatrixUnit, seed: int | None) -> RealArray:
     """Return a new array of the accumulators' start values."""
-    fmt = unit.accumulator_format
+    fmt = unit.outer_format
     if c is None:
         return np.zeros(shape, fmt.carrier)
     start = as_real(c, "c").view(np.ndarray)
@@ -147,58 +154,48 @@ def _start_values(c: npt.ArrayLike | None, shape: tuple[int, ...], unit: MatrixU
         full = np.broadcast_to(start, shape)
     except ValueError:
         raise ValueError(f"c has shape {start.shape}; allowed: shapes that broadcast to {shape}") from None
-    return _rounded(full, fmt, "c", unit.rounding, unit.overflow, unit, seed, _STREAM_C)
+    rounded = _rounded(full, fmt, "c", unit.outer_rounding, unit.overflow, unit, seed, _STREAM_C)
+    return _flushed(rounded, fmt, unit)
 
 
-def _is_native(unit: MatrixUnit) -> bool:
-    """Whether the processor's own fma does the steps of a unit."""
-    fits = unit.accumulator_format == float64 or (
-        unit.accumulator_format == float32 and unit.a_format.carrier == unit.b_format.carrier == np.float32
-    )
-    exact_products = unit.product_format is None
-    return fits and exact_products and (unit.rounding, unit.overflow) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
+def _flushed(values: RealArray, fmt: Format, unit: MatrixUnit) -> RealArray:
+    """Return the values with zeros for subnormal ones, if the unit wants it."""
+    if unit.flush_inputs is None:
+        return values
+    zeros = np.copysign(0.0, values) if unit.flush_inputs == "signed" else np.zeros_like(values)
+    subnormal = np.isfinite(values) & (values != 0) & (np.frexp(values)[1] <= fmt.emin)
+    return np.where(subnormal, zeros, values).astype(values.dtype)
 
 
-def _accumulate(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, seed: np.uint64, start: int) -> None:
-    """Add the products of two matrices to the accumulators in ``out``, in parallel over rows or columns."""
-    native = _is_native(unit)
-    formats = (
-        unit.a_format,
-        unit.b_format,
-        unit.product_format or unit.accumulator_format,
-        unit.accumulator_format,
-    )
-    narrow = all(fmt.carrier == np.float32 for fmt in formats)
-    dtype = out.dtype if native else np.dtype(np.float32 if narrow else np.float64)
-    a, b, result, out = _read_only(a, dtype), _read_only(b, dtype), out, np.ascontiguousarray(out, dtype)
-    if native:
-        native_kernel = native_matmul_kernel()
-    else:
-        kernel = matmul_kernel(fused=unit.product_format is None, stochastic=unit.rounding.is_stochastic)
-        accumulator = parameters(unit.accumulator_format, unit.rounding, unit.overflow, unit.random_bits)
-        product = accumulator
-        if unit.product_format is not None:
-            product = parameters(unit.product_format, unit.rounding, unit.overflow, unit.random_bits)
-
-    def run(rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        if native:
-            native_kernel(a, b, out, rows, columns)
-        else:
-            kernel(a, b, out, rows, columns, seed, start, product, accumulator)
-
-    m, n = out.shape
-    if m >= n:
-        map_ranges(lambda *rows: run(rows, (0, n)), m, smallest=max(1, _GRAIN // max(b.size, 1)))
-    else:
-        # Whole cache lines to each thread.
-        grain = -(-max(1, _GRAIN // max(a.size, 1)) // 16) * 16
-        map_ranges(lambda *columns: run((0, m), columns), n, smallest=grain)
-    if out is not result:
-        result[...] = out
-
-
-def _read_only(matrix: RealArray, dtype: np.dtype[Any]) -> RealArray:
-    # Compiled kernels distinguish writeable from read-only arrays; always the latter, so that one serves.
-    view: RealArray = np.ascontiguousarray(matrix, dtype).view()
-    view.flags.writeable = False
-    return view
+def _scales(
+    a_scale: npt.ArrayLike | None,
+    b_scale: npt.ArrayLike | None,
+    unit: MatrixUnit,
+    batch: tuple[int, ...],
+    m: int,
+    depth: int,
+    n: int,
+) -> tuple[RealArray, RealArray]:
+    """Return the scales of A's rows and, transposed, of B's columns, of the shape of the batch."""
+    scales = []
+    blocks = 0 if unit.scale_block is None else -(-depth // unit.scale_block)
+    for argument, given, shape in (("a_scale", a_scale, (m, blocks)), ("b_scale", b_scale, (blocks, n))):
+        if unit.scale_format is None:
+            if given is not None:
+                raise ValueError(f"{argument} is given, but unit {unit} has no scales; allowed: None")
+            scales.append(np.zeros((*batch, m if argument == "a_scale" else n, 0)))
+            continue
+        if given is None:
+            raise ValueError(f"{argument} is None; allowed: an array of shape (..., {shape[0]}, {shape[1]}) for {unit}")
+        array = as_real(given, argument).view(np.ndarray)
+        rounded = _rounded(array, unit.scale_format, argument, Rounding.TIES_TO_EVEN, Overflow.IEEE, unit, None, 0)
+        if not np.array_equal(rounded, array, equal_nan=True):
+            raise ValueError(f"{argument} holds numbers that are not in {unit.scale_format}; allowed: its values")
+        try:
+            full = np.broadcast_to(rounded, (*batch, *shape))
+        except ValueError:
+            raise ValueError(
+                f"{argument} has shape {array.shape}; allowed: shapes that broadcast to {(*batch, *shape)}"
+            ) from None
+        scales.append(full if argument == "a_scale" else np.swapaxes(full, -1, -2))
+    return scales[0], scales[1]

@@ -11,10 +11,11 @@ import pytest
 from comparing import assert_same
 
 import lpsim as lp
-from lpsim import linalg, reference
+from lpsim import engine, reference
 
 UNITS = {
-    **lp.units.NAMED_UNITS,
+    **{name: unit for name, unit in lp.units.NAMED_UNITS.items() if "." not in name},
+    **{name: lp.units.get(name) for name in ("h100.fp16", "b200.e5m2_mma_fp16", "amx.bf16")},
     "mixed inputs, saturating, FP16 accumulator by fma": lp.MatrixUnit(
         "e4m3fn", "e5m2", input_overflow="saturate", accumulator_format="half"
     ),
@@ -44,7 +45,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     before = numba.get_num_threads()
     if request.param > numba.config.NUMBA_NUM_THREADS:
         pytest.skip("needs two threads")
-    monkeypatch.setattr(linalg, "_GRAIN", 1)
+    monkeypatch.setattr(engine, "_GRAIN", 1)
     numba.set_num_threads(request.param)
     yield request.param
     numba.set_num_threads(before)
@@ -93,9 +94,10 @@ def test_chained_over_k(name: str) -> None:
     if unit.is_stochastic or unit.output_format is not None:
         pytest.skip("steps differ by definition")
     rng = np.random.default_rng(3)
-    a, b = rng.standard_normal((9, 31)), rng.standard_normal((31, 5))
-    part = lp.matmul(a[:, :13], b[:13], unit)
-    assert_same_bits(lp.matmul(a[:, 13:], b[13:], unit, c=part), lp.matmul(a, b, unit))
+    a, b = rng.standard_normal((9, 71)), rng.standard_normal((71, 5))
+    first = 32 if unit.dot or unit.order != "sequential" else 13
+    part = lp.matmul(a[:, :first], b[:first], unit)
+    assert_same_bits(lp.matmul(a[:, first:], b[first:], unit, c=part), lp.matmul(a, b, unit))
 
 
 SHAPES = [

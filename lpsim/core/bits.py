@@ -11,7 +11,7 @@ from numba.extending import intrinsic, overload
 
 from lpsim.core.jit import core_function
 
-__all__ = ["FRACTION_MASK", "IMPLICIT_BIT", "MAGNITUDE_MASK", "bits_of", "decompose", "float_of", "fma"]
+__all__ = ["FRACTION_MASK", "IMPLICIT_BIT", "MAGNITUDE_MASK", "bits_of", "decompose", "float_of", "fma", "power_of_two"]
 
 MAGNITUDE_MASK = np.int64(0x7FFFFFFFFFFFFFFF)
 FRACTION_MASK = np.int64(0x000FFFFFFFFFFFFF)

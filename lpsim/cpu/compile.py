@@ -6,11 +6,14 @@ import functools
 import hashlib
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
+from numba.extending import register_jitable
 
-__all__ = ["compile_kernel", "source_fingerprint"]
+__all__ = ["compile_kernel", "kernel_part", "source_fingerprint"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @functools.cache
@@ -35,3 +38,9 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     kernel: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     return kernel
+
+
+def kernel_part(function: _F) -> _F:
+    """Make a function with loops of its own callable from kernels, compiled with them but not inlined."""
+    part: _F = register_jitable(function)
+    return part

@@ -14,7 +14,7 @@ from lpsim.reference.dot import FusedDotLike, sum_dots
 from lpsim.reference.exact import Operand, exact_value
 from lpsim.reference.random import GOLDEN, mix, random_word
 from lpsim.reference.rounded import check_overflow, check_random_bits, deliver, grid_of, round_magnitude
-from lpsim.reference.steps import Rounder, Steps, order_parts, sum_products
+from lpsim.reference.steps import Rounder, Steps, is_subnormal, order_parts, sum_products
 from lpsim.rounding import Overflow, Rounding, as_overflow, as_rounding
 
 __all__ = ["MatrixUnitLike", "matmul"]
@@ -279,8 +279,7 @@ def _rounded(array: npt.NDArray[Any], to: Rounder, seed: int, stream: int, flush
     ]
     if flush is None:
         return values
-    smallest = math.ldexp(1, to.grid.emin)
-    return [math.copysign(0.0, x if flush == "signed" else 1.0) if abs(x) < smallest else x for x in values]
+    return [math.copysign(0.0, x if flush == "signed" else 1.0) if is_subnormal(x, to.grid) else x for x in values]
 
 
 def _scales(unit: MatrixUnitLike, scale: npt.ArrayLike | None, depth: int, size: int, axis: int) -> list[list[float]]:

@@ -12,7 +12,7 @@ from lpsim.reference.random import GOLDEN, mix
 from lpsim.reference.rounded import Grid, deliver
 from lpsim.rounding import Flag, Overflow, Rounding
 
-__all__ = ["FOLD", "LANES", "OUTER", "Rounder", "Steps", "order_parts", "sum_products"]
+__all__ = ["FOLD", "LANES", "OUTER", "Rounder", "Steps", "is_subnormal", "order_parts", "sum_products"]
 
 #: Levels of additions, which select their random words: pairwise sums have 1, 2, ...; sums of chains start
 #: from LANES; blocks are added to the accumulator at OUTER; compensated summation has three additions a term.
@@ -33,6 +33,11 @@ class Rounder(NamedTuple):
     def bits(self, word: int) -> int:
         """Return the random integer that a 64-bit word provides."""
         return word >> (64 - self.random_bits)
+
+
+def is_subnormal(value: float, grid: Grid) -> bool:
+    """Whether a value is a number between zero and ``2**emin`` in magnitude."""
+    return value != 0 and math.isfinite(value) and math.frexp(value)[1] <= grid.emin
 
 
 def order_parts(order: str) -> tuple[str, int, int | None]:
@@ -77,10 +82,9 @@ class Steps:
         word = mix(self.words + (number + 1) * GOLDEN) if to.rounding.is_stochastic else 0
         tininess = "before" if self.flush == "before" else "after"
         value, flags = deliver(exact, to.grid, to.rounding, to.overflow, to.random_bits, to.bits(word), tininess)
-        if self.flush is not None and not math.isnan(value):
-            tiny = value != 0 and abs(value) < math.ldexp(1, to.grid.emin)
-            if tiny or (self.flush != "rounded" and flags & Flag.UNDERFLOW):
-                return math.copysign(0.0, value)
+        tiny = self.flush in ("before", "after") and flags & Flag.UNDERFLOW
+        if self.flush is not None and (tiny or is_subnormal(value, to.grid)):
+            return math.copysign(0.0, value)
         return value
 
     def product(self, x: float, y: float, k: int) -> float:

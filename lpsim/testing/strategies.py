@@ -18,7 +18,7 @@ from lpsim.formats import SPECIALS, Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.reference import decode
 from lpsim.rounding import Overflow, Rounding
-from lpsim.units import MatrixUnit
+from lpsim.units import FusedDot, MatrixUnit
 
 try:
     from hypothesis import reject
@@ -32,6 +32,7 @@ except ImportError as error:
 __all__ = [
     "arrays",
     "codes",
+    "dot_units",
     "floats",
     "formats",
     "modes",
@@ -255,8 +256,13 @@ def units(draw: DrawFn, stochastic: bool = False) -> MatrixUnit:
     """Draw a matrix unit: any formats and modes; all its policies are ones that its formats allow."""
     narrow = formats(max_bits=20)
     a, b, accumulator = draw(narrow), draw(narrow), draw(narrow)
-    product, output = draw(st.one_of(st.none(), narrow)), draw(st.one_of(st.none(), narrow))
+    product, outer, output = (draw(st.one_of(st.none(), narrow)) for _ in range(3))
     policies = st.sampled_from([policy for policy in Overflow if policy != Overflow.TO_NAN])
+    inner = st.one_of(
+        st.sampled_from(("sequential", "reverse", "pairwise", "kahan")), st.integers(1, 5).map("interleaved({})".format)
+    )
+    order = draw(st.one_of(st.just("sequential"), inner, st.builds("blocked({}, {})".format, st.integers(1, 9), inner)))
+    one_chain = order in ("sequential", "reverse", "kahan")
     return MatrixUnit(
         a,
         b,
@@ -266,5 +272,41 @@ def units(draw: DrawFn, stochastic: bool = False) -> MatrixUnit:
         accumulator_format=accumulator,
         rounding=draw(roundings(stochastic)),
         overflow=draw(policies),
+        order=order,
+        outer_format=None if one_chain else outer,
+        outer_rounding=None if one_chain else draw(st.one_of(st.none(), roundings(stochastic))),
         output_format=output,
+        flush_inputs=draw(st.sampled_from((None, None, "signed", "positive"))),
+        flush_results=draw(st.sampled_from((None, None, "rounded", "before", "after"))),
     )
+
+
+@st.composite
+def dot_units(draw: DrawFn, stochastic: bool = False) -> MatrixUnit:
+    """Draw a matrix unit that adds several products at once."""
+    narrow = formats(max_bits=16, max_exponent_bits=8)
+    a, b = draw(narrow), draw(narrow)
+    accumulator = draw(st.one_of(st.sampled_from((as_format("float32"), as_format("half"))), narrow))
+    alignment = draw(st.sampled_from(("truncate", "truncate", "exact", "cdna3", "cdna3_split")))
+    dots, terms = draw(st.integers(1, 3)), draw(st.integers(1, 9))
+    terms *= 2 if alignment == "cdna3_split" else 1
+    blocked = draw(st.booleans())
+    dealt = draw(st.sampled_from([n for n in range(1, terms + 1) if terms % n == 0])) if blocked else None
+    policies = st.sampled_from([policy for policy in Overflow if policy != Overflow.TO_NAN])
+    fraction_bits = None if alignment == "exact" else draw(st.integers(0, 40))
+    zero_exponent = draw(st.integers(-300, 0))
+    dot = FusedDot(terms, fraction_bits, zero_exponent, "truncate" if alignment == "exact" else alignment, dealt=dealt)
+    try:
+        return MatrixUnit(
+            a,
+            b,
+            input_rounding=draw(roundings(stochastic)),
+            accumulator_format=accumulator,
+            rounding=draw(roundings(stochastic)),
+            overflow=draw(policies),
+            order=f"blocked({dots * terms})" if blocked else "sequential",
+            outer_format=draw(st.one_of(st.none(), narrow)) if blocked else None,
+            dot=dot,
+        )
+    except ValueError:  # sums too wide for 64-bit integers, or for an exact sum of binary64 numbers
+        reject()
