@@ -111,13 +111,19 @@ def _operands(total: Total, cases: int) -> str:
     return f"all {cases:,} {what}"
 
 
+def _label(spec: str) -> str:
+    names = [name for name, fmt in NAMED_FORMATS.items() if fmt.spec == spec]
+    return f"{names[0]} ({spec})" if names else spec
+
+
 def table(report: Report) -> Iterable[str]:
     """Yield the lines of the table of one sweep."""
     yield "| format | operation | operands | modes x policies | cases | mismatches |"
     yield "|---|---|---|---:|---:|---:|"
     for total in report.by_operation():
+        operands = _operands(total, total.cases // total.rows)
         yield (
-            f"| {total.format} | {total.operation} | {_operands(total, total.cases // total.rows)} | {total.rows} "
+            f"| {_label(total.format)} | {total.operation} | {operands} | {total.rows} "
             f"| {total.cases:,} | {total.mismatches:,} |"
         )
 
