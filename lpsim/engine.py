@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from lpsim.arguments import RealArray
 from lpsim.core.dot import CDNA3, CDNA3_SPLIT, EXACT, TRUNCATE, DotParams
 from lpsim.core.params import Params
 from lpsim.cpu.dots import dot_kernel
+from lpsim.cpu.fused import DIRECT_EXPONENTS, NO_EXPONENT, FusedParams, fused_kernel, split_kernel
 from lpsim.cpu.matmul import native_matmul_kernel
 from lpsim.cpu.orders import INNER, StepParams, order_kernel
 from lpsim.cpu.threads import map_ranges
@@ -20,6 +22,9 @@ from lpsim.rounding import Overflow, Rounding
 from lpsim.units import MatrixUnit
 
 __all__ = ["Engine"]
+
+#: Terms below 4 * 2**29 are int32 numbers.
+_MOST_FRACTION_BITS = 29
 
 #: Fewest multiply-adds that are worth a thread.
 _GRAIN = 1 << 15
@@ -71,7 +76,9 @@ class Engine:
         """
         dtype = out.dtype if self._is_native else np.dtype(np.float64) if self._unit.dot is not None else self._narrow
         a, b, accumulators = _read_only(a, dtype), _read_only(b, dtype), np.ascontiguousarray(out, dtype)
-        if self._unit.dot is not None:
+        if self._unit.dot is not None and self._is_vectorised:
+            part = self._fused(a, b, accumulators)
+        elif self._unit.dot is not None:
             part = self._dots(a, _read_only(b.T, dtype), accumulators, start, scales)
         elif self._is_native:
             part = self._native(a, b, accumulators)
@@ -98,6 +105,23 @@ class Engine:
         modes = (unit.rounding, unit.overflow) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
         return fits and plain and modes and unit.order == "sequential"
 
+    @property
+    def _is_vectorised(self) -> bool:
+        """Whether float32 vectors hold the products of the unit's dot, and int32 ones their sums."""
+        unit, dot, c = self._unit, self._unit.dot, self._unit.accumulator_format
+        if dot is None or dot.fraction_bits is None or unit.scale_format is not None or dot.group > 1:
+            return False
+        formats = (unit.a_format, unit.b_format, c)
+        return (
+            dot.alignment == "truncate"
+            and dot.fraction_bits <= _MOST_FRACTION_BITS
+            and dot.zero_exponent <= c.emin
+            and unit.a_format.precision + unit.b_format.precision <= 24
+            and all(fmt.signed and fmt.has_zero and abs(fmt.emin) < 200 and abs(fmt.emax) < 200 for fmt in formats)
+            and unit.order == "sequential"
+            and not unit.rounding.is_stochastic
+        )
+
     def _parameters(self, fmt: Format, rounding: Rounding) -> Params:
         tininess = "before" if self._unit.flush_results == "before" else "after"
         return parameters(fmt, rounding, self._unit.overflow, self._unit.random_bits, tininess)
@@ -120,6 +144,37 @@ class Engine:
         )
         return lambda rows, columns: kernel(a, b, out, rows, columns, self._seeds, start, product, steps)
 
+    def _fused(self, a: RealArray, b: RealArray, out: RealArray) -> _Part:
+        unit, dot, c = self._unit, self._unit.dot, self._unit.accumulator_format
+        assert dot is not None
+        assert dot.fraction_bits is not None
+        truncates = (unit.rounding, unit.overflow) == (Rounding.TOWARD_ZERO, Overflow.TO_INFINITY)
+        plain = truncates and c.has_infinity and c.has_negative_zero and c.subnormals and c.mantissa_bits > 0
+        f = FusedParams(
+            terms=dot.terms,
+            fraction_bits=dot.fraction_bits,
+            zero_exponent=dot.zero_exponent,
+            chunk=1 << (_MOST_FRACTION_BITS - dot.fraction_bits),
+            truncates=int(plain),
+            c_bits=c.mantissa_bits,
+            c_emin=c.emin,
+            c_max=c.max,
+        )
+        left, right = _split(a, unit.a_format), _split(b, unit.b_format)
+        low, high = left.least + right.least, left.most + right.most
+        direct = DIRECT_EXPONENTS[0] <= low and high <= DIRECT_EXPONENTS[1]
+        direct = direct and dot.terms % 4 == 0 and f.chunk % 4 == 0
+        x, y = (a.astype(np.float32), b.astype(np.float32)) if direct else (left.significands, right.significands)
+        arrays = [x, left.exponents, y, right.exponents]
+        if a.shape[1] % dot.terms:
+            # A rest is filled with zeros.
+            missing = -a.shape[1] % dot.terms
+            widths = [((0, 0), (0, missing))] * 2 + [((0, missing), (0, 0))] * 2
+            arrays = [np.pad(array, width) for array, width in zip(arrays, widths, strict=True)]
+            arrays[1][:, -missing:] = arrays[3][-missing:] = NO_EXPONENT
+        kernel = fused_kernel()
+        return lambda rows, columns: kernel(*arrays, direct, out, rows, columns, f, self._accumulator)
+
     def _dots(
         self, a: RealArray, b: RealArray, out: RealArray, start: int, scales: tuple[RealArray, RealArray]
     ) -> _Part:
@@ -130,6 +185,21 @@ class Engine:
             kernel(a, b, a_scale, b_scale, out, rows, columns, self._seeds, start, self._accumulator, self._outer, f)
 
         return part
+
+
+class _Split(NamedTuple):
+    """Significands and exponents of a matrix, and the exponents' range."""
+
+    significands: RealArray
+    exponents: npt.NDArray[np.int32]
+    least: int
+    most: int
+
+
+def _split(matrix: RealArray, fmt: Format) -> _Split:
+    significands, exponents = np.empty(matrix.shape, np.float32), np.empty(matrix.shape, np.int32)
+    flat = (matrix.reshape(-1), significands.reshape(-1), exponents.reshape(-1))
+    return _Split(significands, exponents, *split_kernel()(*flat, fmt.mantissa_bits, fmt.emin))
 
 
 def _dot_parameters(unit: MatrixUnit) -> DotParams:
