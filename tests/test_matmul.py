@@ -11,7 +11,7 @@ import pytest
 from comparing import assert_same
 
 import lpsim as lp
-from lpsim import engine, reference
+from lpsim import parts, reference
 
 UNITS = {
     **{name: unit for name, unit in lp.units.NAMED_UNITS.items() if "." not in name},
@@ -45,7 +45,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     before = numba.get_num_threads()
     if request.param > numba.config.NUMBA_NUM_THREADS:
         pytest.skip("needs two threads")
-    monkeypatch.setattr(engine, "_GRAIN", 1)
+    monkeypatch.setattr(parts, "_GRAIN", 1)
     numba.set_num_threads(request.param)
     yield request.param
     numba.set_num_threads(before)

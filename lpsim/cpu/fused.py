@@ -48,22 +48,24 @@ class FusedParams(NamedTuple):
 
 
 def split_kernel() -> Callable[..., tuple[int, int]]:
-    """Return ``kernel(x, significands, exponents, mantissa_bits, emin)``.
+    """Return ``kernel(x, values, significands, exponents, mantissa_bits, emin)``.
 
-    Elements of the flat array ``x`` become float32 significands below 2 and int32 exponents from emin on; those that
-    are not finite become zero. Returns the smallest and the largest exponent of an element that is not zero.
+    Elements of the flat array ``x`` become float32 numbers, their significands below 2 and int32 exponents from emin
+    on; those that are not finite become zero. Returns the smallest and the largest exponent of an element that is
+    not zero.
     """
     return _build_split(source_fingerprint())
 
 
 @functools.cache
 def _build_split(fingerprint: int) -> Callable[..., tuple[int, int]]:
-    def kernel(x: Any, significands: Any, exponents: Any, mantissa_bits: Any, emin: Any) -> Any:
+    def kernel(x: Any, values: Any, significands: Any, exponents: Any, mantissa_bits: Any, emin: Any) -> Any:
         assert fingerprint >= 0
         least, most = np.int64(1 << 20), np.int64(-1 << 20)
         for i in range(x.size):
-            finite = abs(x[i]) < np.inf
-            n, e = split(x[i] if finite else x.dtype.type(0), mantissa_bits, emin)
+            number = x[i] if abs(x[i]) < np.inf else _ZERO
+            n, e = split(number, mantissa_bits, emin)
+            values[i] = number
             significands[i] = np.float64(n) * power_of_two(-mantissa_bits)
             exponents[i] = NO_EXPONENT if n == 0 else np.int32(e)
             least, most = (least if n == 0 else min(least, e)), (most if n == 0 else max(most, e))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpsim.core.bits import power_of_two
+from lpsim.core.bits import scale
 from lpsim.core.exact import exact_add, exact_fma, exact_mul
 from lpsim.core.random import random_integer, stream_key, word_at
 from lpsim.core.rounding import round_parts, round_parts_stochastic
@@ -29,6 +29,7 @@ _LANES, _OUTER = 32, 63
 #: Rows of partial sums: pairwise summation needs one for each binary digit of the number of terms.
 _STACK = 64
 
+_ONE = np.float64(1.0)
 _UNDERFLOW = np.int64(8)
 
 
@@ -53,7 +54,7 @@ def _settle(parts: Any, keys: Any, j: Any, number: Any, f: Any, flush: Any) -> A
         value, flags = round_parts_stochastic(parts, random_integer(word_at(keys[j], number), f), f)
     if flush is None:
         return value
-    subnormal = (value != 0.0) & (abs(value) < power_of_two(f.emin))
+    subnormal = (value != 0.0) & (abs(value) < scale(_ONE, f.emin))
     tiny = subnormal | ((flush > 0) & ((flags & _UNDERFLOW) != 0))
     return np.copysign(0.0, value) if tiny else value
 
