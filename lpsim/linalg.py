@@ -15,6 +15,7 @@ from lpsim.elementwise import round_real
 from lpsim.formats import Format, float32, float64
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
+from lpsim.steps import step_runner
 from lpsim.units import MatrixUnit
 
 __all__ = ["matmul"]
@@ -171,9 +172,10 @@ def _accumulate(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, se
     narrow = all(fmt.carrier == np.float32 for fmt in formats)
     dtype = out.dtype if native else np.dtype(np.float32 if narrow else np.float64)
     a, b, result, out = _read_only(a, dtype), _read_only(b, dtype), out, np.ascontiguousarray(out, dtype)
+    stepper = None if native else step_runner(a, b, out, unit)
     if native:
         native_kernel = native_matmul_kernel()
-    else:
+    elif stepper is None:
         kernel = matmul_kernel(fused=unit.product_format is None, stochastic=unit.rounding.is_stochastic)
         accumulator = parameters(unit.accumulator_format, unit.rounding, unit.overflow, unit.random_bits)
         product = accumulator
@@ -183,6 +185,8 @@ def _accumulate(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, se
     def run(rows: tuple[int, int], columns: tuple[int, int]) -> None:
         if native:
             native_kernel(a, b, out, rows, columns)
+        elif stepper is not None:
+            stepper(rows, columns)
         else:
             kernel(a, b, out, rows, columns, seed, start, product, accumulator)
 

@@ -1,8 +1,8 @@
-"""Short ways to round a binary32 number to nearest, ties to even, for the formats that allow them.
+"""Short ways to round a binary32 or binary64 number to nearest, ties to even, for the formats that allow them.
 
-`lpsim.core.rounding` defines what rounding is; these give the same bits in a handful of operations of float32
-vectors. They know neither overflow, NaN nor the sign of a zero: a caller deals with those, or proves that they
-do not occur. Which of the two serves a format is decided by `lpsim.parameters.nearest_parameters`.
+`lpsim.core.rounding` defines what rounding is; these give the same bits in a handful of operations of vectors.
+They know neither overflow, NaN nor the sign of a zero: a caller deals with those, or proves that they
+do not occur. Which of the first two serves a format is decided by `lpsim.parameters.nearest_parameters`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
+from lpsim.core.bits import fma
 from lpsim.core.jit import core_function
 
-__all__ = ["NearestParams", "nearest_by_addition", "nearest_by_bits"]
+__all__ = ["NearestParams", "nearest_by_addition", "nearest_by_bits", "nearest_by_fma"]
 
 _EXPONENT_MASK = np.int32(0x7F800000)
+_EXPONENT_MASK_64 = np.int64(0x7FF0000000000000)
 _ONE = np.int32(1)
 
 
@@ -53,3 +57,40 @@ def nearest_by_bits(x: Any, f: Any) -> Any:
     below_half = (_ONE << np.int32(shift - _ONE)) - _ONE
     odd = (bits >> shift) & _ONE
     return np.int32((bits + below_half + odd) & -(_ONE << shift)).view(np.float32)
+
+
+@core_function
+def _binade_32(x: Any) -> Any:
+    return np.int32(np.float32(x).view(np.int32) & _EXPONENT_MASK).view(np.float32)
+
+
+@core_function
+def _binade_64(x: Any) -> Any:
+    return np.int64(np.float64(x).view(np.int64) & _EXPONENT_MASK_64).view(np.float64)
+
+
+def binade(x: Any) -> Any:
+    """Return the power of two at or below |x|, a float32 or float64; 0 for subnormal x, infinity for what is not finite."""
+    return _binade_32(x) if isinstance(x, np.float32) else _binade_64(x)
+
+
+@overload(binade, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _binade_overload(x: Any) -> Any:
+    chosen = _binade_32 if x == types.float32 else _binade_64
+
+    def implementation(x: Any) -> Any:
+        return chosen(x)
+
+    return implementation
+
+
+@core_function
+def nearest_by_fma(x: Any, lowest: Any, constant: Any) -> Any:
+    """Round x, a binary32 or binary64 number, as `nearest_by_addition` does, in one operation less.
+
+    For a format with subnormal numbers, ``lowest`` is ``2**emin`` and ``constant`` is ``1.5 * 2**(q - p)`` with the
+    precision q >= p + 2 of x. A result of zero is +0. Where ``1.5 * 2**(q - p)`` times the power of two below |x|
+    overflows, and for infinite and NaN x, the result is not finite.
+    """
+    power = max(binade(x), lowest)
+    return fma(-power, constant, fma(power, constant, x))

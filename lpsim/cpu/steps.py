@@ -1,0 +1,172 @@
+"""Matrix products whose every step is rounded to nearest, in vectors of binary32 or binary64 numbers.
+
+Sixteen or eight accumulators go through a step together. Nothing inside the loop asks whether a number is special:
+all of it is proved beforehand (`lpsim.steps`) or seen at the end of a row. Rows that need more are left as they are,
+and marked, for a second kernel that does ask.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lpsim.core.bits import fma
+from lpsim.core.jit import core_function
+from lpsim.core.nearest import nearest_by_fma
+from lpsim.cpu.compile import compile_kernel, source_fingerprint
+
+__all__ = ["WIDTH", "StepParams", "step_kernel"]
+
+#: Accumulators of a row that are worked on together. Their numbers, and those of a few rows, stay in the first-level
+#: cache, and there are enough of them that a vector's next step need not wait for the previous one.
+WIDTH = 256
+_ROWS = 4
+#: What a row of accumulators is padded to, a cache line of binary32 numbers.
+_LINE = 16
+
+
+class StepParams(NamedTuple):
+    """One rounding of a step; all numbers but ``overflow`` are multiplied by the kernel's ``scale``."""
+
+    lowest: float  # see nearest_by_fma
+    constant: float
+    limit: float  # the largest number that is rounded to a finite one
+    overflow: float  # what lies beyond
+
+
+@core_function
+def _aligned(size: Any, lane: Any) -> Any:
+    """Return an array at the start of a cache line: vectors that straddle two cost twice the time."""
+    raw = np.empty(size + _LINE, lane)
+    first = (-raw.ctypes.data % 64) // raw.itemsize
+    return raw[first : first + size]
+
+
+@core_function
+def _round(x: Any, f: Any, clamped: Any, signed: Any) -> Any:
+    lowest, constant, limit, overflow = f
+    rounded = nearest_by_fma(x, lowest, constant)
+    if clamped:
+        rounded = overflow if abs(x) > limit else rounded
+    return np.copysign(rounded, x) if signed else rounded
+
+
+@core_function
+def _off_the_tie(x: Any, product: Any, accumulator: Any, epsilon: Any) -> Any:
+    """Return x, the rounded sum of an exact product and an accumulator, off a tie that only rounding made of it.
+
+    An accumulator that got lost beside the product moves x by a few last places to its own side.
+    """
+    nudged = x + np.copysign(abs(x) * epsilon, accumulator)
+    # The difference of infinities is a NaN: they stay.
+    return nudged if (x - product == 0) & (accumulator != 0) else x
+
+
+def step_kernel(*, wide: bool, fused: bool, clamped: bool, signed: bool, guarded: bool) -> Callable[..., None]:
+    """Return ``kernel(a, b, out, todo, rows, columns, depths, scale, product, accumulator)``.
+
+    Parameters
+    ----------
+    wide : bool
+        Work in binary64 instead of binary32 numbers. Either takes matrices of both.
+    fused : bool
+        Round the sums only.
+    clamped : bool
+        Do what is beyond the range, infinities and NaNs as well, with a ``scale`` of 1. If False, a row in which there
+        are any is not done.
+    signed : bool
+        Do negative zeros. If False, a row that starts with any is not done, and none arises.
+    guarded : bool
+        Products may have more digits than accumulators, which may be so small beside them that they get lost.
+
+    Returns
+    -------
+    callable
+        The matrices are C-contiguous; ``rows``, ``columns`` and ``depths`` are (start, stop) of what is to be done.
+        ``todo[i, j]`` tells whether to do row i of ``rows`` in the jth `WIDTH` columns of ``columns``, and is set to
+        False if that was done; else this part of ``out`` is as it was. ``product`` and ``accumulator`` are StepParams.
+    """
+    return _build(wide, fused, clamped, signed, guarded, source_fingerprint())
+
+
+@functools.cache
+def _build(
+    wide: bool, fused: bool, clamped: bool, signed: bool, guarded: bool, fingerprint: int
+) -> Callable[..., None]:
+    lane: Any = np.float64 if wide else np.float32
+    few_last_places = 2.0**-50 if wide else 2.0**-21
+
+    def kernel(
+        a: Any,
+        b: Any,
+        out: Any,
+        todo: Any,
+        rows: Any,
+        columns: Any,
+        depths: Any,
+        scale: Any,
+        product: Any,
+        accumulator: Any,
+    ) -> None:
+        assert fingerprint >= 0
+        up, down, epsilon = lane(scale), lane(1 / scale), lane(few_last_places)
+        to_product = lane(product.lowest), lane(product.constant), lane(product.limit), lane(product.overflow)
+        to_sum = (
+            lane(accumulator.lowest),
+            lane(accumulator.constant),
+            lane(accumulator.limit),
+            lane(accumulator.overflow),
+        )
+        depth = depths[1] - depths[0]
+        padded = min(WIDTH, -(-(columns[1] - columns[0]) // _LINE) * _LINE)
+        panel = _aligned(depth * padded, lane).reshape(depth, padded)
+        sums = _aligned(_ROWS * padded, lane).reshape(_ROWS, padded)
+        for block in range(todo.shape[1]):
+            if not todo[:, block].any():
+                continue
+            first = columns[0] + block * WIDTH
+            width = min(WIDTH, columns[1] - first)
+            for k in range(depth):
+                for j in range(width):
+                    panel[k, j] = lane(b[depths[0] + k, first + j])
+                for j in range(width, padded):
+                    panel[k, j] = lane(0)
+            for top in range(0, rows[1] - rows[0], _ROWS):
+                height = min(_ROWS, rows[1] - rows[0] - top)
+                for r in range(height):
+                    for j in range(width):
+                        sums[r, j] = lane(out[rows[0] + top + r, first + j]) * up
+                    for j in range(width, padded):
+                        sums[r, j] = lane(0)
+                for k in range(depth):
+                    for r in range(height):
+                        if todo[top + r, block]:
+                            factor = lane(a[rows[0] + top + r, depths[0] + k]) * up
+                            for j in range(padded):
+                                if fused:
+                                    x = fma(factor, panel[k, j], sums[r, j])
+                                    if guarded:
+                                        x = _off_the_tie(x, factor * panel[k, j], sums[r, j], epsilon)
+                                else:
+                                    x = sums[r, j] + _round(factor * panel[k, j], to_product, clamped, signed)
+                                sums[r, j] = _round(x, to_sum, clamped, signed)
+                for r in range(height):
+                    if todo[top + r, block]:
+                        given = out[rows[0] + top + r, first : first + width]
+                        done = True
+                        for j in range(width):
+                            if not clamped:
+                                done &= sums[r, j] - sums[r, j] == 0
+                            if not signed:
+                                done &= (given[j] != 0) | (np.copysign(lane(1), lane(given[j])) > 0)
+                        if done:
+                            todo[top + r, block] = False
+                            for j in range(width):
+                                x = sums[r, j] * down
+                                # Processors differ in the sign and payload of the NaNs that they make.
+                                given[j] = x if x == x else lane(np.nan)
+
+    return compile_kernel(kernel)
