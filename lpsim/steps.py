@@ -17,10 +17,10 @@ term that has more digits than the accumulator, and y is an accumulator that is 
 terms are numbers of the accumulator's precision, or if no number of its format is ``2**q`` times as large as another,
 that cannot be; otherwise the kernels are ``guarded``.
 
-*Range.* The first kernel knows no range. All numbers are multiplied by a power of two, ``scale``, that makes the constant
-of `nearest_by_fma` overflow from the binade of the format's largest number on: whatever may be beyond the range, and
-infinities and NaNs among the operands, end as a number that is not finite in the accumulator, and so do all later ones.
-Rows of which that is true are done again by the second kernel, with a comparison in every rounding.
+*Range.* The first kernel knows no range. All numbers are multiplied by a power of two, ``scale``, that makes the
+constant of `nearest_by_fma` overflow from the binade of the format's largest number on: whatever may be beyond the
+range, and infinities and NaNs among the operands, end as a number that is not finite in the accumulator, and so do all
+later ones. Rows of which that is true are done again by the second kernel, with a comparison in every rounding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = ["StepRunner", "step_runner"]
 StepRunner = Callable[[tuple[int, int], tuple[int, int]], int]
 
 #: Steps between two looks at the accumulators: so many rows of b stay in the second-level cache.
-_DEPTH = 1024
+_DEPTH = 512
 
 #: Results narrower than this are computed transposed.
 _NARROW = 16
@@ -214,9 +214,13 @@ def _may_lose_products(a: RealArray, b: RealArray, unit: MatrixUnit) -> bool:
 
 def _last_bit(x: RealArray, fmt: Format) -> int:
     """Return a lower bound of the exponents of the last bits of x."""
-    magnitudes = np.abs(x)
-    smallest = float(np.where(magnitudes > 0, magnitudes, np.inf).min(initial=np.inf))
-    return max(fmt.quantum_exponent, math.frexp(smallest)[1] - fmt.precision) if smallest < np.inf else 0
+    codes = np.abs(x).view(f"u{x.itemsize}")
+    codes -= 1  # zero becomes the largest, at the price of one last place of the others
+    largest = np.iinfo(codes.dtype).max
+    smallest = codes.min(initial=largest)
+    if smallest == largest:
+        return 0
+    return max(fmt.quantum_exponent, math.frexp(float(smallest.view(x.dtype)))[1] - fmt.precision)
 
 
 def _are_exact(lanes: _Lanes, unit: MatrixUnit) -> bool:

@@ -70,7 +70,10 @@ def _binade_64(x: Any) -> Any:
 
 
 def binade(x: Any) -> Any:
-    """Return the power of two at or below |x|, a float32 or float64; 0 for subnormal x, infinity for what is not finite."""
+    """Return the power of two at or below |x|, a float32 or float64.
+
+    Of a subnormal number it is 0, of infinities and NaNs infinity.
+    """
     return _binade_32(x) if isinstance(x, np.float32) else _binade_64(x)
 
 

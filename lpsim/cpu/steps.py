@@ -22,7 +22,7 @@ __all__ = ["WIDTH", "StepParams", "step_kernel"]
 
 #: Accumulators of a row that are worked on together. Their numbers, and those of a few rows, stay in the first-level
 #: cache, and there are enough of them that a vector's next step need not wait for the previous one.
-WIDTH = 256
+WIDTH = 512
 _ROWS = 4
 #: What a row of accumulators is padded to, a cache line of binary32 numbers.
 _LINE = 16
