@@ -23,8 +23,9 @@ __all__ = ["matmul"]
 #: Streams of a seed's random bits; stream 0 serves the steps of the sums.
 _STREAM_A, _STREAM_B, _STREAM_C, _STREAM_OUTPUT = 1, 2, 3, 4
 
-#: Fewest multiply-adds that are worth a thread.
+#: Fewest multiply-adds that are worth a thread, and how many times as many in the vector kernels.
 _GRAIN = 1 << 15
+_VECTOR = 16
 
 
 def matmul(
@@ -191,11 +192,12 @@ def _accumulate(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, se
             kernel(a, b, out, rows, columns, seed, start, product, accumulator)
 
     m, n = out.shape
+    worth = _GRAIN if stepper is None else _GRAIN * _VECTOR
     if m >= n:
-        map_ranges(lambda *rows: run(rows, (0, n)), m, smallest=max(1, _GRAIN // max(b.size, 1)))
+        map_ranges(lambda *rows: run(rows, (0, n)), m, smallest=max(1, worth // max(b.size, 1)))
     else:
         # Whole cache lines to each thread.
-        grain = -(-max(1, _GRAIN // max(a.size, 1)) // 16) * 16
+        grain = -(-max(1, worth // max(a.size, 1)) // 16) * 16
         map_ranges(lambda *columns: run((0, m), columns), n, smallest=grain)
     if out is not result:
         result[...] = out

@@ -182,7 +182,7 @@ def _pass(lanes: _Lanes, unit: MatrixUnit, *, clamped: bool, scale: int) -> _Pas
         "clamped": clamped,
         # A sum of numbers of the accumulator's format is a zero only if it is exact, and then positive.
         "signed": clamped or fused or product.quantum_exponent < accumulator.quantum_exponent,
-        "guarded": fused and not _keeps_accumulators(lanes, unit),
+        "guarded": not _keeps_accumulators(lanes, unit),
     }
     arguments = (2.0**scale, _step_params(product, lanes, unit, scale), _step_params(accumulator, lanes, unit, scale))
     return _Pass(step_kernel(**options), arguments, options)
@@ -232,7 +232,6 @@ def _are_exact(lanes: _Lanes, unit: MatrixUnit) -> bool:
         and all(fmt.emin >= 1 - lanes.emax for fmt in _targets(unit))
         and (lanes.wide or unit.a_format.carrier == unit.b_format.carrier == np.float32)
         and not (lanes.wide and _may_be_tiny(lanes, unit))
-        and (unit.product_format is None or _keeps_accumulators(lanes, unit))
     )
 
 

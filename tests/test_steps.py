@@ -47,6 +47,7 @@ UNITS: dict[str, tuple[lp.MatrixUnit, str]] = {
     "fine products": (unit_of("half", "E4M6", "E6M3"), "s"),
     "narrow products": (unit_of("half", "E6M9", "e4m3fn"), ""),
     "long products": (unit_of("bf16", "E5M4", "E8M13"), "ws"),
+    "long products, long range": (unit_of("bf16", "bf16", "E8M13"), "wsg"),
     "float32 sums": (unit_of("half", "float32", "half"), "w"),
     "scales": (unit_of(("E8M0", "half"), "half", "half"), ""),
     "fnuz inputs": (unit_of(("e4m3fnuz", "e5m2fnuz"), "half", "half"), ""),
@@ -203,7 +204,7 @@ def test_double_rounding_of_sums(more: int, innocuous: bool) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("name", ["bf16 fma", "tf32 fma", "E6M9 fma"])
+@pytest.mark.parametrize("name", ["bf16 fma", "tf32 fma", "E6M9 fma", "long products, long range"])
 def test_accumulator_lost_beside_a_tie(name: str, sign: int) -> None:
     unit, _ = UNITS[name]
     fmt = unit.accumulator_format
@@ -218,6 +219,14 @@ def test_accumulator_lost_beside_a_tie(name: str, sign: int) -> None:
     assert abs(odd) < abs(even)
     got = lp.matmul(np.tile(a, (3, 1)), b[:, :1], unit, c[:, :1])
     assert_same(got, [even, odd, even] if sign > 0 else [odd, even, even], range(3))
+
+
+def test_accumulator_lost_beside_a_tie_in_binary32() -> None:
+    unit, _ = UNITS["e5m2 fma, wide range"]
+    c = unit.accumulator_format.smallest_subnormal * np.array([[1.0], [-1.0], [0.0]])
+    got = lp.matmul(np.full((3, 1), 1.25), [[2.0**12]], unit, c)
+    assert (got[:, 0] == np.array([1.5, 1.0, 1.0]) * 2.0**12).all()
+    assert check(np.full((3, 1), -1.25), [[2.0**12] * 20], np.tile(c, 20), unit) == 0
 
 
 def test_products_that_binary32_would_lose() -> None:

@@ -55,14 +55,14 @@ def _round(x: Any, f: Any, clamped: Any, signed: Any) -> Any:
 
 
 @core_function
-def _off_the_tie(x: Any, product: Any, accumulator: Any, epsilon: Any) -> Any:
-    """Return x, the rounded sum of an exact product and an accumulator, off a tie that only rounding made of it.
+def _off_the_tie(x: Any, term: Any, accumulator: Any, epsilon: Any) -> Any:
+    """Return x, the rounded sum of a term and an accumulator, off a tie that only rounding made of it.
 
-    An accumulator that got lost beside the product moves x by a few last places to its own side.
+    An accumulator that got lost beside the term moves x by a few last places to its own side.
     """
     nudged = x + np.copysign(abs(x) * epsilon, accumulator)
     # The difference of infinities is a NaN: they stay.
-    return nudged if (x - product == 0) & (accumulator != 0) else x
+    return nudged if (x - term == 0) & (accumulator != 0) else x
 
 
 def step_kernel(*, wide: bool, fused: bool, clamped: bool, signed: bool, guarded: bool) -> Callable[..., None]:
@@ -80,7 +80,7 @@ def step_kernel(*, wide: bool, fused: bool, clamped: bool, signed: bool, guarded
     signed : bool
         Do negative zeros. If False, a row that starts with any is not done, and none arises.
     guarded : bool
-        Products may have more digits than accumulators, which may be so small beside them that they get lost.
+        Terms may have more digits than accumulators, which may be so small beside them that they get lost.
 
     Returns
     -------
@@ -146,12 +146,14 @@ def _build(
                         if todo[top + r, block]:
                             factor = lane(a[rows[0] + top + r, depths[0] + k]) * up
                             for j in range(padded):
+                                term = factor * panel[k, j]
                                 if fused:
                                     x = fma(factor, panel[k, j], sums[r, j])
-                                    if guarded:
-                                        x = _off_the_tie(x, factor * panel[k, j], sums[r, j], epsilon)
                                 else:
-                                    x = sums[r, j] + _round(factor * panel[k, j], to_product, clamped, signed)
+                                    term = _round(term, to_product, clamped, signed)
+                                    x = sums[r, j] + term
+                                if guarded:
+                                    x = _off_the_tie(x, term, sums[r, j], epsilon)
                                 sums[r, j] = _round(x, to_sum, clamped, signed)
                 for r in range(height):
                     if todo[top + r, block]:
