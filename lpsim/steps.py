@@ -15,7 +15,8 @@ not. It then has bits below ``2**(e - q + 1)``, which only the smaller operand y
 ``|x - m| <= |y| + 2**(e - q) < 2**(e - p)``. Hence x = m, which is not a number of the accumulator's format. So x is a
 term that has more digits than the accumulator, and y is an accumulator that is not 0 with ``|y| <= 2**(e - q)``. If all
 terms are numbers of the accumulator's precision, or if no number of its format is ``2**q`` times as large as another,
-that cannot be; otherwise the kernels are ``guarded``.
+that cannot be; otherwise the kernels are ``guarded``. Toward zero, the kernels round sums to odd in the lanes, which
+nothing that comes after can tell from the exact ones.
 
 *Range.* The first kernel knows no range. All numbers are multiplied by a power of two, ``scale``, that makes the
 constant of `nearest_by_fma` overflow from the binade of the format's largest number on: whatever may be beyond the
@@ -152,19 +153,13 @@ def _run(
 def _passes(unit: MatrixUnit, may_lose_products: bool) -> tuple[_Pass, _Pass] | None:
     """Return the two kernels that do the steps of a unit, one after the other; None: there are none."""
     targets = _targets(unit)
-    if unit.order != "sequential" or unit.rounding != Rounding.TIES_TO_EVEN:
+    if unit.order != "sequential" or unit.rounding not in (Rounding.TIES_TO_EVEN, Rounding.TOWARD_ZERO):
         return None
-    for fmt in targets:
-        ordinary = fmt.signed and fmt.subnormals and fmt.has_negative_zero and fmt.mantissa_bits > 0
-        f = parameters(fmt, unit.rounding, unit.overflow)
-        # The kernels deliver one thing for whatever is beyond the largest number.
-        if not ordinary or not _same(f.over_positive, f.infinity_positive):
-            return None
+    if not all(fmt.signed and fmt.subnormals and fmt.has_negative_zero and fmt.mantissa_bits > 0 for fmt in targets):
+        return None
     usable = [lanes for lanes in _LANES[may_lose_products:] if _are_exact(lanes, unit)]
     first = next((lanes for lanes in usable if _scale_exponent(lanes, targets) < lanes.emax), None)
-    second = next(
-        (lanes for lanes in usable if all(fmt.emax <= lanes.largest_binade(fmt.precision) for fmt in targets)), None
-    )
+    second = next((lanes for lanes in usable if _hold_the_range(lanes, unit)), None)
     if first is None or second is None:
         return None
     return (
@@ -179,13 +174,18 @@ def _pass(lanes: _Lanes, unit: MatrixUnit, *, clamped: bool, scale: int) -> _Pas
     options = {
         "wide": lanes.wide,
         "fused": fused,
+        "toward_zero": _is_toward_zero(unit),
         "clamped": clamped,
         # A sum of numbers of the accumulator's format is a zero only if it is exact, and then positive.
         "signed": clamped or fused or product.quantum_exponent < accumulator.quantum_exponent,
-        "guarded": not _keeps_accumulators(lanes, unit),
+        "guarded": not (_is_toward_zero(unit) or _keeps_accumulators(lanes, unit)),
     }
     arguments = (2.0**scale, _step_params(product, lanes, unit, scale), _step_params(accumulator, lanes, unit, scale))
     return _Pass(step_kernel(**options), arguments, options)
+
+
+def _is_toward_zero(unit: MatrixUnit) -> bool:
+    return unit.rounding == Rounding.TOWARD_ZERO
 
 
 def _targets(unit: MatrixUnit) -> tuple[Format, Format]:
@@ -200,9 +200,13 @@ def _term_digits(unit: MatrixUnit) -> int:
 
 def _may_be_tiny(lanes: _Lanes, unit: MatrixUnit) -> bool:
     """Whether a product may have bits below the lanes' last one that matter for its rounding."""
-    # Far above the lanes' last bit, the smallest product that is not rounded to zero has all its digits.
+    # Far above the lanes' last bit, the smallest product that is not rounded to zero has all its digits. In a sum that
+    # is rounded toward zero each bit matters.
     far_above = _targets(unit)[0].quantum_exponent >= lanes.last_bit + lanes.digits + 5
-    return not far_above and unit.a_format.quantum_exponent + unit.b_format.quantum_exponent < lanes.last_bit
+    counts = unit.product_format is None and _is_toward_zero(unit)
+    return (
+        counts or not far_above
+    ) and unit.a_format.quantum_exponent + unit.b_format.quantum_exponent < lanes.last_bit
 
 
 def _may_lose_products(a: RealArray, b: RealArray, unit: MatrixUnit) -> bool:
@@ -225,14 +229,29 @@ def _last_bit(x: RealArray, fmt: Format) -> int:
 
 def _are_exact(lanes: _Lanes, unit: MatrixUnit) -> bool:
     """Whether products and sums in the lanes serve, as the module says, if no product is tiny in binary32."""
-    digits = max(_term_digits(unit), unit.accumulator_format.precision)
+    targets = _targets(unit)
+    if _is_toward_zero(unit):
+        sums = lanes.digits >= max(fmt.precision for fmt in targets) + 2
+    else:
+        sums = lanes.digits >= 2 * max(_term_digits(unit), unit.accumulator_format.precision) + 1
     return (
-        unit.a_format.precision + unit.b_format.precision <= lanes.digits
-        and lanes.digits >= 2 * digits + 1
-        and all(fmt.emin >= 1 - lanes.emax for fmt in _targets(unit))
+        sums
+        and unit.a_format.precision + unit.b_format.precision <= lanes.digits
+        and all(fmt.emin >= 1 - lanes.emax for fmt in targets)
         and (lanes.wide or unit.a_format.carrier == unit.b_format.carrier == np.float32)
         and not (lanes.wide and _may_be_tiny(lanes, unit))
     )
+
+
+def _hold_the_range(lanes: _Lanes, unit: MatrixUnit) -> bool:
+    """Whether the lanes can tell what is beyond the range, and, where that is not the same, from infinity."""
+    tells = unit.a_format.emax + unit.b_format.emax + 2 <= lanes.emax
+    for fmt in _targets(unit):
+        f = parameters(fmt, unit.rounding, unit.overflow)
+        same = f.over_positive == f.infinity_positive or not (fmt.has_infinity or math.isfinite(f.over_positive))
+        if not (same or tells) or fmt.emax > lanes.largest_binade(fmt.precision):
+            return False
+    return True
 
 
 def _keeps_accumulators(lanes: _Lanes, unit: MatrixUnit) -> bool:
@@ -247,19 +266,18 @@ def _scale_exponent(lanes: _Lanes, targets: tuple[Format, Format]) -> int:
 
 def _step_params(fmt: Format, lanes: _Lanes, unit: MatrixUnit, scale: int) -> StepParams:
     f = parameters(fmt, unit.rounding, unit.overflow)
-    spacing = math.ldexp(1.0, max(fmt.emin, fmt.emax) - fmt.precision + 1)
-    limit = fmt.max + spacing / 2
-    if fmt.max_code & 1:
-        # A tie is rounded to the even number beyond.
-        lane: Any = np.float64 if lanes.wide else np.float32
-        limit = float(np.nextafter(lane(limit), lane(0)))
+    limit = fmt.max
+    if not _is_toward_zero(unit):
+        limit += math.ldexp(0.5, max(fmt.emin, fmt.emax) - fmt.precision + 1)
+        if fmt.max_code & 1:
+            # A tie is rounded to the even number beyond.
+            lane: Any = np.float64 if lanes.wide else np.float32
+            limit = float(np.nextafter(lane(limit), lane(0)))
     return StepParams(
         lowest=math.ldexp(1.0, min(fmt.emin + scale, lanes.emax)),
         constant=math.ldexp(1.5, lanes.digits - fmt.precision),
+        last_place=math.ldexp(1.0, 1 - fmt.precision),
         limit=limit,
         overflow=f.over_positive,
+        infinity=f.infinity_positive,
     )
-
-
-def _same(x: float, y: float) -> bool:
-    return x == y or (math.isnan(x) and math.isnan(y))

@@ -1,4 +1,4 @@
-"""Short ways to round a binary32 or binary64 number to nearest, ties to even, for the formats that allow them.
+"""Short ways to round a binary32 or binary64 number, mostly to nearest, ties to even, for formats that allow them.
 
 `lpsim.core.rounding` defines what rounding is; these give the same bits in a handful of operations of vectors.
 They know neither overflow, NaN nor the sign of a zero: a caller deals with those, or proves that they
@@ -16,7 +16,7 @@ from numba.extending import overload
 from lpsim.core.bits import fma
 from lpsim.core.jit import core_function
 
-__all__ = ["NearestParams", "nearest_by_addition", "nearest_by_bits", "nearest_by_fma"]
+__all__ = ["NearestParams", "nearest_by_addition", "nearest_by_bits", "nearest_by_fma", "to_odd", "toward_zero_by_fma"]
 
 _EXPONENT_MASK = np.int32(0x7F800000)
 _EXPONENT_MASK_64 = np.int64(0x7FF0000000000000)
@@ -97,3 +97,49 @@ def nearest_by_fma(x: Any, lowest: Any, constant: Any) -> Any:
     """
     power = max(binade(x), lowest)
     return fma(-power, constant, fma(power, constant, x))
+
+
+@core_function
+def toward_zero_by_fma(x: Any, lowest: Any, constant: Any, last_place: Any) -> Any:
+    """Round x toward zero, otherwise as `nearest_by_fma` does; ``last_place`` is ``2**(1 - p)``."""
+    power = max(binade(x), lowest)
+    rounded = fma(-power, constant, fma(power, constant, x))
+    return rounded - np.copysign(power * last_place, x) if abs(rounded) > abs(x) else rounded
+
+
+@core_function
+def _to_odd_32(x: Any, error: Any) -> Any:
+    bits = np.float32(x).view(np.int32)
+    below = np.int32(np.float32(error).view(np.int32) ^ bits) >> np.int32(31)
+    return np.int32(np.int32(bits + below) | _ONE).view(np.float32)
+
+
+@core_function
+def _to_odd_64(x: Any, error: Any) -> Any:
+    bits = np.float64(x).view(np.int64)
+    below = (np.float64(error).view(np.int64) ^ bits) >> np.int64(63)
+    return np.int64((bits + below) | np.int64(1)).view(np.float64)
+
+
+def _odd_neighbour(x: Any, error: Any) -> Any:
+    return _to_odd_32(x, error) if isinstance(x, np.float32) else _to_odd_64(x, error)
+
+
+@overload(_odd_neighbour, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _odd_neighbour_overload(x: Any, error: Any) -> Any:
+    chosen = _to_odd_32 if x == types.float32 else _to_odd_64
+
+    def implementation(x: Any, error: Any) -> Any:
+        return chosen(x, error)
+
+    return implementation
+
+
+@core_function
+def to_odd(x: Any, error: Any) -> Any:
+    """Return x + error rounded to odd, from x, rounded to nearest.
+
+    That and then any rounding to at least two bits less is one rounding (S. Boldo and G. Melquiond,
+    doi:10.1109/TC.2007.70819). Infinities, of which the error is a NaN, stay.
+    """
+    return _odd_neighbour(x, error) if abs(error) > 0 else x

@@ -1,4 +1,4 @@
-"""Matrix products whose every step is rounded to nearest, in vectors of binary32 or binary64 numbers.
+"""Matrix products whose every step is rounded to nearest or toward zero, in vectors of binary32 or binary64 numbers.
 
 Sixteen or eight accumulators go through a step together. Nothing inside the loop asks whether a number is special:
 all of it is proved beforehand (`lpsim.steps`) or seen at the end of a row. Rows that need more are left as they are,
@@ -15,7 +15,7 @@ import numpy as np
 
 from lpsim.core.bits import fma
 from lpsim.core.jit import core_function
-from lpsim.core.nearest import nearest_by_fma
+from lpsim.core.nearest import nearest_by_fma, to_odd, toward_zero_by_fma
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 
 __all__ = ["WIDTH", "StepParams", "step_kernel"]
@@ -29,12 +29,14 @@ _LINE = 16
 
 
 class StepParams(NamedTuple):
-    """One rounding of a step; all numbers but ``overflow`` are multiplied by the kernel's ``scale``."""
+    """One rounding of a step."""
 
-    lowest: float  # see nearest_by_fma
+    lowest: float  # see nearest_by_fma; multiplied by the kernel's scale
     constant: float
-    limit: float  # the largest number that is rounded to a finite one
+    last_place: float  # see toward_zero_by_fma
+    limit: float  # the largest number that is rounded to a finite one of the format
     overflow: float  # what lies beyond
+    infinity: float  # what infinity is
 
 
 @core_function
@@ -46,11 +48,20 @@ def _aligned(size: Any, lane: Any) -> Any:
 
 
 @core_function
-def _round(x: Any, f: Any, clamped: Any, signed: Any) -> Any:
-    lowest, constant, limit, overflow = f
-    rounded = nearest_by_fma(x, lowest, constant)
+def _in_lanes(f: Any, lane: Any) -> Any:
+    return lane(f.lowest), lane(f.constant), lane(f.last_place), lane(f.limit), lane(f.overflow), lane(f.infinity)
+
+
+@core_function
+def _round(x: Any, f: Any, toward_zero: Any, clamped: Any, signed: Any) -> Any:
+    lowest, constant, last_place, limit, overflow, infinity = f
+    if toward_zero:
+        rounded = toward_zero_by_fma(x, lowest, constant, last_place)
+    else:
+        rounded = nearest_by_fma(x, lowest, constant)
     if clamped:
         rounded = overflow if abs(x) > limit else rounded
+        rounded = infinity if abs(x) == np.inf else rounded
     return np.copysign(rounded, x) if signed else rounded
 
 
@@ -65,7 +76,16 @@ def _off_the_tie(x: Any, term: Any, accumulator: Any, epsilon: Any) -> Any:
     return nudged if (x - term == 0) & (accumulator != 0) else x
 
 
-def step_kernel(*, wide: bool, fused: bool, clamped: bool, signed: bool, guarded: bool) -> Callable[..., None]:
+@core_function
+def _odd_sum(term: Any, accumulator: Any) -> Any:
+    x = term + accumulator
+    virtual = x - term
+    return to_odd(x, (term - (x - virtual)) + (accumulator - virtual))
+
+
+def step_kernel(
+    *, wide: bool, fused: bool, toward_zero: bool, clamped: bool, signed: bool, guarded: bool
+) -> Callable[..., None]:
     """Return ``kernel(a, b, out, todo, rows, columns, depths, scale, product, accumulator)``.
 
     Parameters
@@ -74,6 +94,8 @@ def step_kernel(*, wide: bool, fused: bool, clamped: bool, signed: bool, guarded
         Work in binary64 instead of binary32 numbers. Either takes matrices of both.
     fused : bool
         Round the sums only.
+    toward_zero : bool
+        Round toward zero instead of to nearest, ties to even.
     clamped : bool
         Do what is beyond the range, infinities and NaNs as well, with a ``scale`` of 1. If False, a row in which there
         are any is not done.
@@ -89,12 +111,12 @@ def step_kernel(*, wide: bool, fused: bool, clamped: bool, signed: bool, guarded
         ``todo[i, j]`` tells whether to do row i of ``rows`` in the jth `WIDTH` columns of ``columns``, and is set to
         False if that was done; else this part of ``out`` is as it was. ``product`` and ``accumulator`` are StepParams.
     """
-    return _build(wide, fused, clamped, signed, guarded, source_fingerprint())
+    return _build(wide, fused, toward_zero, clamped, signed, guarded, source_fingerprint())
 
 
 @functools.cache
 def _build(
-    wide: bool, fused: bool, clamped: bool, signed: bool, guarded: bool, fingerprint: int
+    wide: bool, fused: bool, toward_zero: bool, clamped: bool, signed: bool, guarded: bool, fingerprint: int
 ) -> Callable[..., None]:
     lane: Any = np.float64 if wide else np.float32
     few_last_places = 2.0**-50 if wide else 2.0**-21
@@ -113,13 +135,7 @@ def _build(
     ) -> None:
         assert fingerprint >= 0
         up, down, epsilon = lane(scale), lane(1 / scale), lane(few_last_places)
-        to_product = lane(product.lowest), lane(product.constant), lane(product.limit), lane(product.overflow)
-        to_sum = (
-            lane(accumulator.lowest),
-            lane(accumulator.constant),
-            lane(accumulator.limit),
-            lane(accumulator.overflow),
-        )
+        to_product, to_sum = _in_lanes(product, lane), _in_lanes(accumulator, lane)
         depth = depths[1] - depths[0]
         padded = min(WIDTH, -(-(columns[1] - columns[0]) // _LINE) * _LINE)
         panel = _aligned(depth * padded, lane).reshape(depth, padded)
@@ -147,14 +163,17 @@ def _build(
                             factor = lane(a[rows[0] + top + r, depths[0] + k]) * up
                             for j in range(padded):
                                 term = factor * panel[k, j]
-                                if fused:
+                                if not fused:
+                                    term = _round(term, to_product, toward_zero, clamped, signed)
+                                if toward_zero:
+                                    x = _odd_sum(term, sums[r, j])
+                                elif fused:
                                     x = fma(factor, panel[k, j], sums[r, j])
                                 else:
-                                    term = _round(term, to_product, clamped, signed)
                                     x = sums[r, j] + term
                                 if guarded:
                                     x = _off_the_tie(x, term, sums[r, j], epsilon)
-                                sums[r, j] = _round(x, to_sum, clamped, signed)
+                                sums[r, j] = _round(x, to_sum, toward_zero, clamped, signed)
                 for r in range(height):
                     if todo[top + r, block]:
                         given = out[rows[0] + top + r, first : first + width]
