@@ -13,10 +13,11 @@ can only matter if the rounded sum is a midpoint m between two numbers of the ac
 not. It then has bits below ``2**(e - q + 1)``, which only the smaller operand y can have, so that
 ``|y| < 2**(e - q + p)``. The larger one, x, and m are multiples of ``2**(e - p)``, and they differ by less than that:
 ``|x - m| <= |y| + 2**(e - q) < 2**(e - p)``. Hence x = m, which is not a number of the accumulator's format. So x is a
-term that has more digits than the accumulator, and y is an accumulator that is not 0 with ``|y| <= 2**(e - q)``. If all
-terms are numbers of the accumulator's precision, or if no number of its format is ``2**q`` times as large as another,
-that cannot be; otherwise the kernels are ``guarded``. Toward zero, the kernels round sums to odd in the lanes, which
-nothing that comes after can tell from the exact ones.
+term that has more digits than the accumulator, and y is an accumulator that is not 0 with ``|y| <= 2**(e - q)``. (A
+term among subnormal numbers, too, may have too many digits; but no accumulator is so small beside it.) If all terms are
+numbers of the accumulator's precision, or if no number of its format is ``2**q`` times as large as another, that cannot
+be; otherwise the kernels are ``guarded``. Toward zero, the kernels round sums toward zero in the lanes as well, with the
+help of the error of the sum, and rounding toward zero twice is rounding toward zero.
 
 *Range.* The first kernel knows no range. All numbers are multiplied by a power of two, ``scale``, that makes the
 constant of `nearest_by_fma` overflow from the binade of the format's largest number on: whatever may be beyond the

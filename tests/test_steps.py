@@ -55,6 +55,7 @@ UNITS: dict[str, tuple[lp.MatrixUnit, str]] = {
     "half toward zero": (unit_of("half", "half", "half", rounding="toward_zero"), ""),
     "half fma toward zero": (unit_of("half", "half", rounding="toward_zero"), "s"),
     "bf16 fma toward zero": (unit_of("bf16", "bf16", rounding="toward_zero"), "s"),
+    "bf16 to half toward zero": (unit_of("bf16", "half", rounding="toward_zero"), "s"),
     "E8M13 toward zero": (unit_of("e5m2", "E8M13", rounding="toward_zero"), "s"),
     "float32 toward zero": (unit_of("bf16", "float32", rounding="toward_zero"), "ws"),
     "e4m3fn toward zero": (unit_of("e4m3fn", "e4m3fn", "e4m3fn", rounding="toward_zero"), ""),
@@ -261,6 +262,24 @@ def test_products_that_binary32_would_lose() -> None:
     assert lost[0].options["wide"]
     assert check(a, b, None, unit) == 0
     assert check(a * 2.0**-30, b, None, unit) == 0
+
+
+@pytest.mark.parametrize("name", ["bf16 fma toward zero", "bf16 to half toward zero"])
+def test_tiny_products_count_toward_zero(name: str) -> None:
+    unit, _ = UNITS[name]
+    a, b = np.full((4, 1), 2.0**-100), np.full((1, 20), -(2.0**-100))
+    assert check(a, b, np.ones((4, 20)), unit) == 0
+    assert lp.matmul(a, b, unit, np.ones((4, 20)))[0, 0] == 1 - 2.0**-unit.accumulator_format.precision
+
+
+def test_what_overflows_binary32_is_not_infinity() -> None:
+    unit = unit_of("bf16", "half", "half", overflow="saturate_finite")
+    a, b = np.full((4, 2), 2.0**100), np.full((2, 20), -(2.0**100))
+    b[1, 3] = np.inf
+    assert check(a, b, None, unit) > 0
+    got = lp.matmul(a, b, unit)
+    assert got[0, 0] == -unit.accumulator_format.max
+    assert got[0, 3] == np.inf
 
 
 def test_overflow_of_one_row_redoes_that_row() -> None:

@@ -16,7 +16,14 @@ from numba.extending import overload
 from lpsim.core.bits import fma
 from lpsim.core.jit import core_function
 
-__all__ = ["NearestParams", "nearest_by_addition", "nearest_by_bits", "nearest_by_fma", "to_odd", "toward_zero_by_fma"]
+__all__ = [
+    "NearestParams",
+    "nearest_by_addition",
+    "nearest_by_bits",
+    "nearest_by_fma",
+    "toward_zero_by_fma",
+    "truncated",
+]
 
 _EXPONENT_MASK = np.int32(0x7F800000)
 _EXPONENT_MASK_64 = np.int64(0x7FF0000000000000)
@@ -108,26 +115,27 @@ def toward_zero_by_fma(x: Any, lowest: Any, constant: Any, last_place: Any) -> A
 
 
 @core_function
-def _to_odd_32(x: Any, error: Any) -> Any:
+def _one_below_32(x: Any, error: Any) -> Any:
     bits = np.float32(x).view(np.int32)
     below = np.int32(np.float32(error).view(np.int32) ^ bits) >> np.int32(31)
-    return np.int32(np.int32(bits + below) | _ONE).view(np.float32)
+    return np.int32(bits + below).view(np.float32)
 
 
 @core_function
-def _to_odd_64(x: Any, error: Any) -> Any:
+def _one_below_64(x: Any, error: Any) -> Any:
     bits = np.float64(x).view(np.int64)
     below = (np.float64(error).view(np.int64) ^ bits) >> np.int64(63)
-    return np.int64((bits + below) | np.int64(1)).view(np.float64)
+    return np.int64(bits + below).view(np.float64)
 
 
-def _odd_neighbour(x: Any, error: Any) -> Any:
-    return _to_odd_32(x, error) if isinstance(x, np.float32) else _to_odd_64(x, error)
+def _one_below(x: Any, error: Any) -> Any:
+    """Return the neighbour of x that is nearer to zero if the signs differ, else x."""
+    return _one_below_32(x, error) if isinstance(x, np.float32) else _one_below_64(x, error)
 
 
-@overload(_odd_neighbour, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
-def _odd_neighbour_overload(x: Any, error: Any) -> Any:
-    chosen = _to_odd_32 if x == types.float32 else _to_odd_64
+@overload(_one_below, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _one_below_overload(x: Any, error: Any) -> Any:
+    chosen = _one_below_32 if x == types.float32 else _one_below_64
 
     def implementation(x: Any, error: Any) -> Any:
         return chosen(x, error)
@@ -136,10 +144,9 @@ def _odd_neighbour_overload(x: Any, error: Any) -> Any:
 
 
 @core_function
-def to_odd(x: Any, error: Any) -> Any:
-    """Return x + error rounded to odd, from x, rounded to nearest.
+def truncated(x: Any, error: Any) -> Any:
+    """Return x + error rounded toward zero, from x, which is x + error rounded to nearest.
 
-    That and then any rounding to at least two bits less is one rounding (S. Boldo and G. Melquiond,
-    doi:10.1109/TC.2007.70819). Infinities, of which the error is a NaN, stay.
+    Infinities, of which the error is a NaN, stay.
     """
-    return _odd_neighbour(x, error) if abs(error) > 0 else x
+    return _one_below(x, error) if abs(error) > 0 else x

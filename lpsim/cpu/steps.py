@@ -15,7 +15,7 @@ import numpy as np
 
 from lpsim.core.bits import fma
 from lpsim.core.jit import core_function
-from lpsim.core.nearest import nearest_by_fma, to_odd, toward_zero_by_fma
+from lpsim.core.nearest import nearest_by_fma, toward_zero_by_fma, truncated
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 
 __all__ = ["WIDTH", "StepParams", "step_kernel"]
@@ -77,10 +77,10 @@ def _off_the_tie(x: Any, term: Any, accumulator: Any, epsilon: Any) -> Any:
 
 
 @core_function
-def _odd_sum(term: Any, accumulator: Any) -> Any:
+def _truncated_sum(term: Any, accumulator: Any) -> Any:
     x = term + accumulator
     virtual = x - term
-    return to_odd(x, (term - (x - virtual)) + (accumulator - virtual))
+    return truncated(x, (term - (x - virtual)) + (accumulator - virtual))
 
 
 def step_kernel(
@@ -166,7 +166,7 @@ def _build(
                                 if not fused:
                                     term = _round(term, to_product, toward_zero, clamped, signed)
                                 if toward_zero:
-                                    x = _odd_sum(term, sums[r, j])
+                                    x = _truncated_sum(term, sums[r, j])
                                 elif fused:
                                     x = fma(factor, panel[k, j], sums[r, j])
                                 else:
