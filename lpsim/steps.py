@@ -16,8 +16,8 @@ not. It then has bits below ``2**(e - q + 1)``, which only the smaller operand y
 term that has more digits than the accumulator, and y is an accumulator that is not 0 with ``|y| <= 2**(e - q)``. (A
 term among subnormal numbers, too, may have too many digits; but no accumulator is so small beside it.) If all terms are
 numbers of the accumulator's precision, or if no number of its format is ``2**q`` times as large as another, that cannot
-be; otherwise the kernels are ``guarded``. Toward zero, the kernels round sums toward zero in the lanes as well, with the
-help of the error of the sum, and rounding toward zero twice is rounding toward zero.
+be; otherwise the kernels are ``guarded``. Toward zero, the kernels round sums toward zero in the lanes as well, with
+the help of the error of the sum, and rounding toward zero twice is rounding toward zero.
 
 *Range.* The first kernel knows no range. All numbers are multiplied by a power of two, ``scale``, that makes the
 constant of `nearest_by_fma` overflow from the binade of the format's largest number on: whatever may be beyond the

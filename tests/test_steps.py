@@ -267,9 +267,11 @@ def test_products_that_binary32_would_lose() -> None:
 @pytest.mark.parametrize("name", ["bf16 fma toward zero", "bf16 to half toward zero"])
 def test_tiny_products_count_toward_zero(name: str) -> None:
     unit, _ = UNITS[name]
-    a, b = np.full((4, 1), 2.0**-100), np.full((1, 20), -(2.0**-100))
+    a, b = np.full((4, 1), 2.0**-130), np.full((1, 20), -(2.0**-130))
     assert check(a, b, np.ones((4, 20)), unit) == 0
-    assert lp.matmul(a, b, unit, np.ones((4, 20)))[0, 0] == 1 - 2.0**-unit.accumulator_format.precision
+    b[0, 0] = np.inf  # for the second kernel
+    assert check(a, b, np.ones((4, 20)), unit) == 4
+    assert lp.matmul(a, b, unit, np.ones((4, 20)))[0, 1] == 1 - 2.0**-unit.accumulator_format.precision
 
 
 def test_what_overflows_binary32_is_not_infinity() -> None:
