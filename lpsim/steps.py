@@ -103,7 +103,11 @@ def step_runner(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit) ->
         ``run(rows, columns)`` with two (start, stop); it may run at the same time for different parts of ``out``.
         The bits are those of `lpsim.cpu.matmul.matmul_kernel`.
     """
-    passes = _passes(unit, _may_lose_products(a, b, unit))
+    found = _passes(unit, False)
+    if found is None:
+        return None
+    narrow = not all(options["wide"] for _, _, options in found)
+    passes = _passes(unit, True) if narrow and _may_lose_products(a, b, unit) else found
     if passes is None:
         return None
 
@@ -151,14 +155,17 @@ def _run(
 
 
 @functools.lru_cache(maxsize=256)
-def _passes(unit: MatrixUnit, may_lose_products: bool) -> tuple[_Pass, _Pass] | None:
-    """Return the two kernels that do the steps of a unit, one after the other; None: there are none."""
+def _passes(unit: MatrixUnit, wide: bool) -> tuple[_Pass, _Pass] | None:
+    """Return the two kernels that do the steps of a unit, one after the other; None: there are none.
+
+    They work in binary64 if ``wide``; else maybe not, which is for matrices of which `_may_lose_products` is False.
+    """
     targets = _targets(unit)
     if unit.order != "sequential" or unit.rounding not in (Rounding.TIES_TO_EVEN, Rounding.TOWARD_ZERO):
         return None
     if not all(fmt.signed and fmt.subnormals and fmt.has_negative_zero and fmt.mantissa_bits > 0 for fmt in targets):
         return None
-    usable = [lanes for lanes in _LANES[may_lose_products:] if _are_exact(lanes, unit)]
+    usable = [lanes for lanes in _LANES[wide:] if _are_exact(lanes, unit)]
     first = next((lanes for lanes in usable if _scale_exponent(lanes, targets) < lanes.emax), None)
     second = next((lanes for lanes in usable if _hold_the_range(lanes, unit)), None)
     if first is None or second is None:
@@ -177,7 +184,7 @@ def _pass(lanes: _Lanes, unit: MatrixUnit, *, clamped: bool, scale: int) -> _Pas
         "fused": fused,
         "toward_zero": _is_toward_zero(unit),
         "clamped": clamped,
-        # A sum of numbers of the accumulator's format is a zero only if it is exact, and then positive.
+        # A sum of numbers of the accumulator's format is zero only if it is exact, and then +0, but for -0 + -0.
         "signed": clamped or fused or product.quantum_exponent < accumulator.quantum_exponent,
         "guarded": not (_is_toward_zero(unit) or _keeps_accumulators(lanes, unit)),
     }
@@ -204,10 +211,9 @@ def _may_be_tiny(lanes: _Lanes, unit: MatrixUnit) -> bool:
     # Far above the lanes' last bit, the smallest product that is not rounded to zero has all its digits. In a sum that
     # is rounded toward zero each bit matters.
     far_above = _targets(unit)[0].quantum_exponent >= lanes.last_bit + lanes.digits + 5
-    counts = unit.product_format is None and _is_toward_zero(unit)
-    return (
-        counts or not far_above
-    ) and unit.a_format.quantum_exponent + unit.b_format.quantum_exponent < lanes.last_bit
+    if far_above and not (unit.product_format is None and _is_toward_zero(unit)):
+        return False
+    return unit.a_format.quantum_exponent + unit.b_format.quantum_exponent < lanes.last_bit
 
 
 def _may_lose_products(a: RealArray, b: RealArray, unit: MatrixUnit) -> bool:
