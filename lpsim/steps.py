@@ -273,18 +273,11 @@ def _scale_exponent(lanes: _Lanes, targets: tuple[Format, Format]) -> int:
 
 def _step_params(fmt: Format, lanes: _Lanes, unit: MatrixUnit, scale: int) -> StepParams:
     f = parameters(fmt, unit.rounding, unit.overflow)
-    limit = fmt.max
-    if not _is_toward_zero(unit):
-        limit += math.ldexp(0.5, max(fmt.emin, fmt.emax) - fmt.precision + 1)
-        if fmt.max_code & 1:
-            # A tie is rounded to the even number beyond.
-            lane: Any = np.float64 if lanes.wide else np.float32
-            limit = float(np.nextafter(lane(limit), lane(0)))
     return StepParams(
         lowest=math.ldexp(1.0, min(fmt.emin + scale, lanes.emax)),
         constant=math.ldexp(1.5, lanes.digits - fmt.precision),
         last_place=math.ldexp(1.0, 1 - fmt.precision),
-        limit=limit,
+        max=fmt.max,
         overflow=f.over_positive,
         infinity=f.infinity_positive,
     )

@@ -34,9 +34,9 @@ class StepParams(NamedTuple):
     lowest: float  # see nearest_by_fma; multiplied by the kernel's scale
     constant: float
     last_place: float  # see toward_zero_by_fma
-    limit: float  # the largest number that is rounded to a finite one of the format
-    overflow: float  # what lies beyond
-    infinity: float  # what infinity is
+    max: float  # the format's largest finite value
+    overflow: float  # what becomes of numbers beyond it
+    infinity: float  # and of infinity
 
 
 @core_function
@@ -49,18 +49,18 @@ def _aligned(size: Any, lane: Any) -> Any:
 
 @core_function
 def _in_lanes(f: Any, lane: Any) -> Any:
-    return lane(f.lowest), lane(f.constant), lane(f.last_place), lane(f.limit), lane(f.overflow), lane(f.infinity)
+    return lane(f.lowest), lane(f.constant), lane(f.last_place), lane(f.max), lane(f.overflow), lane(f.infinity)
 
 
 @core_function
 def _round(x: Any, f: Any, toward_zero: Any, clamped: Any, signed: Any) -> Any:
-    lowest, constant, last_place, limit, overflow, infinity = f
+    lowest, constant, last_place, largest, overflow, infinity = f
     if toward_zero:
         rounded = toward_zero_by_fma(x, lowest, constant, last_place)
     else:
         rounded = nearest_by_fma(x, lowest, constant)
     if clamped:
-        rounded = overflow if abs(x) > limit else rounded
+        rounded = overflow if abs(rounded) > largest else rounded
         rounded = infinity if abs(x) == np.inf else rounded
     return np.copysign(rounded, x) if signed else rounded
 
