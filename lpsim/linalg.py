@@ -173,7 +173,7 @@ def _accumulate(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, se
     narrow = all(fmt.carrier == np.float32 for fmt in formats)
     dtype = out.dtype if native else np.dtype(np.float32 if narrow else np.float64)
     a, b, result, out = _read_only(a, dtype), _read_only(b, dtype), out, np.ascontiguousarray(out, dtype)
-    stepper = None if native else step_runner(a, b, out, unit)
+    stepper = None if native else step_runner(a, b, out, unit, seed, start)
     if native:
         native_kernel = native_matmul_kernel()
     elif stepper is None:

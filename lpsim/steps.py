@@ -17,7 +17,9 @@ term that has more digits than the accumulator, and y is an accumulator that is 
 term among subnormal numbers, too, may have too many digits; but no accumulator is so small beside it.) If all terms are
 numbers of the accumulator's precision, or if no number of its format is ``2**q`` times as large as another, that cannot
 be; otherwise the kernels are ``guarded``. Toward zero, the kernels round sums toward zero in the lanes as well, with
-the help of the error of the sum, and rounding toward zero twice is rounding toward zero.
+the help of the error of the sum, and rounding toward zero twice is rounding toward zero. Stochastically, they add a
+random part of the last place to what they truncated to so many bits beyond it as are random, as the rounding function
+does.
 
 *Range.* The first kernel knows no range. All numbers are multiplied by a power of two, ``scale``, that makes the
 constant of `nearest_by_fma` overflow from the binade of the format's largest number on: whatever may be beyond the
@@ -35,7 +37,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lpsim.arguments import RealArray
-from lpsim.cpu.steps import WIDTH, StepParams, step_kernel
+from lpsim.cpu.steps import WIDTH, StepParams, Words, step_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
 from lpsim.rounding import Rounding
@@ -49,6 +51,8 @@ StepRunner = Callable[[tuple[int, int], tuple[int, int]], int]
 
 #: Steps between two looks at the accumulators: so many rows of b stay in the second-level cache.
 _DEPTH = 512
+
+_MODES = (Rounding.TIES_TO_EVEN, Rounding.TOWARD_ZERO, Rounding.STOCHASTIC)
 
 #: Results narrower than this are computed transposed.
 _NARROW = 16
@@ -86,7 +90,9 @@ class _Pass(NamedTuple):
     options: dict[str, bool]
 
 
-def step_runner(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit) -> StepRunner | None:
+def step_runner(
+    a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, seed: np.uint64, start: int
+) -> StepRunner | None:
     """Return a function that adds the product of two matrices to the accumulators in ``out``; None: there is none.
 
     Parameters
@@ -96,6 +102,10 @@ def step_runner(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit) ->
     out : ndarray, shape (m, n)
         Start values of the accumulators, in the accumulator's format; of the same dtype, C-contiguous.
     unit : MatrixUnit
+    seed : uint64
+        Of stochastic units.
+    start : int
+        Index of ``out[0, 0]`` in the whole result, which selects the random words.
 
     Returns
     -------
@@ -114,12 +124,14 @@ def step_runner(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit) ->
     def run(rows: tuple[int, int], columns: tuple[int, int]) -> int:
         height, width = rows[1] - rows[0], columns[1] - columns[0]
         if width >= _NARROW or width >= height:
-            return _run(passes, a, b, out, rows, columns)
+            return _run(passes, a, b, out, rows, columns, Words(seed, start, out.shape[1], 1, unit.random_bits))
         # Vectors are along the columns; the factors of a product may change places.
         part = out[slice(*rows), slice(*columns)]
         transposed = part.T.copy()
         left, right = _transposed(b[:, slice(*columns)]), _transposed(a[slice(*rows)])
-        redone = _run(passes, left, right, transposed, (0, width), (0, height))
+        first = start + rows[0] * out.shape[1] + columns[0]
+        words = Words(seed, first, 1, out.shape[1], unit.random_bits)
+        redone = _run(passes, left, right, transposed, (0, width), (0, height), words)
         part[...] = transposed.T
         return redone
 
@@ -140,13 +152,14 @@ def _run(
     out: RealArray,
     rows: tuple[int, int],
     columns: tuple[int, int],
+    words: Words,
 ) -> int:
     redone = 0
     for start in range(0, a.shape[1], _DEPTH):
         depths = (start, min(start + _DEPTH, a.shape[1]))
         todo = np.ones((rows[1] - rows[0], -(-(columns[1] - columns[0]) // WIDTH)), np.bool_)
         for number, (kernel, arguments, _) in enumerate(passes):
-            kernel(a, b, out, todo, rows, columns, depths, *arguments)
+            kernel(a, b, out, todo, rows, columns, depths, words, *arguments)
             left = int(np.count_nonzero(todo))
             redone += left if number == 0 else 0
             if left == 0:
@@ -161,7 +174,7 @@ def _passes(unit: MatrixUnit, wide: bool) -> tuple[_Pass, _Pass] | None:
     They work in binary64 if ``wide``; else maybe not, which is for matrices of which `_may_lose_products` is False.
     """
     targets = _targets(unit)
-    if unit.order != "sequential" or unit.rounding not in (Rounding.TIES_TO_EVEN, Rounding.TOWARD_ZERO):
+    if unit.order != "sequential" or unit.rounding not in _MODES:
         return None
     if not all(fmt.signed and fmt.subnormals and fmt.has_negative_zero and fmt.mantissa_bits > 0 for fmt in targets):
         return None
@@ -182,18 +195,19 @@ def _pass(lanes: _Lanes, unit: MatrixUnit, *, clamped: bool, scale: int) -> _Pas
     options = {
         "wide": lanes.wide,
         "fused": fused,
-        "toward_zero": _is_toward_zero(unit),
+        "toward_zero": _truncates(unit),
+        "stochastic": unit.rounding.is_stochastic,
         "clamped": clamped,
         # A sum of numbers of the accumulator's format is zero only if it is exact, and then +0, but for -0 + -0.
         "signed": clamped or fused or product.quantum_exponent < accumulator.quantum_exponent,
-        "guarded": not (_is_toward_zero(unit) or _keeps_accumulators(lanes, unit)),
+        "guarded": not (_truncates(unit) or _keeps_accumulators(lanes, unit)),
     }
     arguments = (2.0**scale, _step_params(product, lanes, unit, scale), _step_params(accumulator, lanes, unit, scale))
     return _Pass(step_kernel(**options), arguments, options)
 
 
-def _is_toward_zero(unit: MatrixUnit) -> bool:
-    return unit.rounding == Rounding.TOWARD_ZERO
+def _truncates(unit: MatrixUnit) -> bool:
+    return unit.rounding != Rounding.TIES_TO_EVEN
 
 
 def _targets(unit: MatrixUnit) -> tuple[Format, Format]:
@@ -211,7 +225,7 @@ def _may_be_tiny(lanes: _Lanes, unit: MatrixUnit) -> bool:
     # Far above the lanes' last bit, the smallest product that is not rounded to zero has all its digits. In a sum that
     # is rounded toward zero each bit matters.
     far_above = _targets(unit)[0].quantum_exponent >= lanes.last_bit + lanes.digits + 5
-    if far_above and not (unit.product_format is None and _is_toward_zero(unit)):
+    if far_above and not (unit.product_format is None and _truncates(unit)) and not unit.rounding.is_stochastic:
         return False
     return unit.a_format.quantum_exponent + unit.b_format.quantum_exponent < lanes.last_bit
 
@@ -237,8 +251,9 @@ def _last_bit(x: RealArray, fmt: Format) -> int:
 def _are_exact(lanes: _Lanes, unit: MatrixUnit) -> bool:
     """Whether products and sums in the lanes serve, as the module says, if no product is tiny in binary32."""
     targets = _targets(unit)
-    if _is_toward_zero(unit):
-        sums = lanes.digits >= max(fmt.precision for fmt in targets) + 2
+    if _truncates(unit):
+        more = unit.random_bits if unit.rounding.is_stochastic else 0
+        sums = lanes.digits >= max(fmt.precision for fmt in targets) + more + 2 and (lanes.wide or not more)
     else:
         sums = lanes.digits >= 2 * max(_term_digits(unit), unit.accumulator_format.precision) + 1
     return (
@@ -280,4 +295,6 @@ def _step_params(fmt: Format, lanes: _Lanes, unit: MatrixUnit, scale: int) -> St
         max=fmt.max,
         overflow=f.over_positive,
         infinity=f.infinity_positive,
+        fine_constant=math.ldexp(1.5, lanes.digits - fmt.precision - unit.random_bits),
+        fine_last_place=math.ldexp(1.0, 1 - fmt.precision - unit.random_bits),
     )

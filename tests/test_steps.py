@@ -64,13 +64,21 @@ UNITS: dict[str, tuple[lp.MatrixUnit, str]] = {
     "long products toward zero": (unit_of("bf16", "E5M4", "E8M13", rounding="toward_zero"), "s"),
     "saturating finite numbers": (unit_of("half", "half", "half", overflow="saturate_finite"), ""),
     "overflow to NaN": (unit_of("bf16", "e5m2", "half", overflow="to_nan"), "sg"),
+    "half stochastic": (unit_of("half", "half", "half", rounding="stochastic"), "w"),
+    "bf16 fma stochastic": (unit_of("bf16", "bf16", rounding="stochastic", random_bits=8), "ws"),
+    "e4m3fn stochastic": (unit_of("e4m3fn", "e4m3fn", "e4m3fn", rounding="stochastic", random_bits=47), "w"),
+    "E8M13 stochastic": (unit_of("half", "E8M13", "half", rounding="stochastic", random_bits=1), "w"),
+    "float32 stochastic": (unit_of("bf16", "float32", rounding="stochastic", random_bits=20), "ws"),
     "long range": (unit_of("E9M3", "E9M7", "E9M7"), "w"),
     "long-range inputs": (unit_of("E10M3", "half", "half"), "w"),
 }
 DEVIOUS = [
     "half", "half fma", "bf16", "bf16 fma", "e4m3fn fma", "E6M9 fma", "E8M13", "fine products", "long products",
-    "half toward zero", "bf16 fma toward zero",
+    "half toward zero", "bf16 fma toward zero", "half stochastic", "bf16 fma stochastic",
 ]  # fmt: skip
+
+
+SEED = np.uint64(12)
 
 
 def rounded(x: Any, fmt: lp.Format, dtype: Any) -> np.ndarray:
@@ -86,13 +94,12 @@ def dtype_of(unit: lp.MatrixUnit) -> Any:
 
 def careful(a: np.ndarray, b: np.ndarray, c: np.ndarray, unit: lp.MatrixUnit) -> np.ndarray:
     out = c.copy()
-    kernel = matmul_kernel(fused=unit.product_format is None, stochastic=False)
+    kernel = matmul_kernel(fused=unit.product_format is None, stochastic=unit.is_stochastic)
     product, accumulator = (
         parameters(fmt, unit.rounding, unit.overflow, unit.random_bits)
         for fmt in (unit.product_format or unit.accumulator_format, unit.accumulator_format)
     )
-    zero = np.uint64(0)
-    kernel(a, b, out, (0, out.shape[0]), (0, out.shape[1]), zero, 0, product, accumulator)
+    kernel(a, b, out, (0, out.shape[0]), (0, out.shape[1]), SEED, 0, product, accumulator)
     return out
 
 
@@ -103,7 +110,7 @@ def check(a: Any, b: Any, c: Any, unit: lp.MatrixUnit) -> int:
     c = np.zeros((a.shape[0], b.shape[1]), dtype) if c is None else rounded(c, unit.accumulator_format, dtype)
     expected = careful(a, b, c, unit)
     got = np.array(c)
-    run = step_runner(a, b, got, unit)
+    run = step_runner(a, b, got, unit, SEED, 0)
     assert run is not None
     redone = run((0, got.shape[0]), (0, got.shape[1]))
     assert_same(got, expected, list(np.ndindex(got.shape)))
@@ -126,7 +133,8 @@ def test_kernel_is_the_expected_one(name: str) -> None:
     assert first == {
         "wide": "w" in expected,
         "fused": unit.product_format is None,
-        "toward_zero": unit.rounding == lp.Rounding.TOWARD_ZERO,
+        "toward_zero": unit.rounding != lp.Rounding.TIES_TO_EVEN,
+        "stochastic": unit.is_stochastic,
         "clamped": False,
         "signed": "s" in expected,
         "guarded": "g" in expected,
@@ -178,8 +186,9 @@ def test_equals_the_reference(name: str) -> None:
     a, b, c = normal(rng, (6, 19), 4), normal(rng, (19, 21), 4), normal(rng, (6, 21), 4)
     a[2, 3], a[3, 4], b[5, 5], c[0, 0] = np.inf, np.nan, unit.b_format.max, -0.0
     for start in (c, None):
-        expected = reference.matmul(a, b, unit, start)
-        assert_same(lp.matmul(a, b, unit, start), expected, list(np.ndindex(expected.shape)))
+        seed = int(SEED) if unit.is_stochastic else None
+        expected = reference.matmul(a, b, unit, start, seed=seed)
+        assert_same(lp.matmul(a, b, unit, start, seed=seed), expected, list(np.ndindex(expected.shape)))
 
 
 def all_values(fmt: lp.Format) -> np.ndarray:
@@ -189,7 +198,7 @@ def all_values(fmt: lp.Format) -> np.ndarray:
 @pytest.mark.parametrize("inputs", ["e4m3fn", "e5m2"])
 @pytest.mark.parametrize("accumulator", ["e4m3fn", "e5m2", "E3M2", "E5M4"])
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("rounding", ["ties_to_even", "toward_zero"])
+@pytest.mark.parametrize("rounding", ["ties_to_even", "toward_zero", "stochastic"])
 def test_every_step_of_small_formats(inputs: str, accumulator: str, fused: bool, rounding: str) -> None:
     unit = unit_of(inputs, accumulator, None if fused else accumulator, rounding=rounding)
     terms, starts = all_values(unit.a_format), all_values(unit.accumulator_format)
@@ -304,7 +313,8 @@ def test_overflow_of_one_row_redoes_that_row() -> None:
     [
         {"rounding": "ties_to_away"},
         {"rounding": "toward_positive"},
-        {"rounding": "stochastic"},
+        {"rounding": "stochastic_equal"},
+        {"rounding": "stochastic", "random_bits": 41},
         {"accumulator_format": "E5M10_nosubnormals"},
         {"accumulator_format": "e5m2fnuz"},
         {"accumulator_format": "double"},
@@ -343,7 +353,8 @@ def test_any_number_of_threads_and_depth(name: str, threads: int, monkeypatch: p
         b = rounded(normal(rng, (k, n), 3), unit.b_format, dtype)
         c = rounded(normal(rng, (m, n), 3), unit.accumulator_format, dtype)
         expected = careful(a, b, c, unit)
-        assert_same(lp.matmul(a, b, unit, c), expected, list(np.ndindex(m, n)))
+        seed = int(SEED) if unit.is_stochastic else None
+        assert_same(lp.matmul(a, b, unit, c, seed=seed), expected, list(np.ndindex(m, n)))
 
 
 def test_sequential_float16_loop_of_numpy() -> None:
