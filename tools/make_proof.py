@@ -58,7 +58,7 @@ ODD = (
     "E9M3",  # beyond binary32 and float32 carriers
     "E11M1",  # all of binary64's exponents
     "E1M6",  # fixed point
-    "E8M0",  # powers of two, with a sign and infinities
+    "E8M0B127",  # powers of two, with a sign and infinities
     "E11M51",  # one digit fewer than binary64: nothing between the two to round twice through
     "E3M0_unsigned",
     "E5M10_nosubnormals",

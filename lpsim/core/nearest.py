@@ -1,8 +1,8 @@
-"""Short ways to round a binary32 number to nearest, ties to even, for the formats that allow them.
+"""Short ways to round a binary32 or binary64 number, mostly to nearest, ties to even, for formats that allow them.
 
-`lpsim.core.rounding` defines what rounding is; these give the same bits in a handful of operations of float32
-vectors. They know neither overflow, NaN nor the sign of a zero: a caller deals with those, or proves that they
-do not occur. Which of the two serves a format is decided by `lpsim.parameters.nearest_parameters`.
+`lpsim.core.rounding` defines what rounding is; these give the same bits in a handful of operations of vectors.
+They know neither overflow, NaN nor the sign of a zero: a caller deals with those, or proves that they
+do not occur. Which of the first two serves a format is decided by `lpsim.parameters.nearest_parameters`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,23 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
+from lpsim.core.bits import fma
 from lpsim.core.jit import core_function
 
-__all__ = ["NearestParams", "nearest_by_addition", "nearest_by_bits"]
+__all__ = [
+    "NearestParams",
+    "nearest_by_addition",
+    "nearest_by_bits",
+    "nearest_by_fma",
+    "toward_zero_by_fma",
+    "truncated",
+]
 
 _EXPONENT_MASK = np.int32(0x7F800000)
+_EXPONENT_MASK_64 = np.int64(0x7FF0000000000000)
 _ONE = np.int32(1)
 
 
@@ -53,3 +64,89 @@ def nearest_by_bits(x: Any, f: Any) -> Any:
     below_half = (_ONE << np.int32(shift - _ONE)) - _ONE
     odd = (bits >> shift) & _ONE
     return np.int32((bits + below_half + odd) & -(_ONE << shift)).view(np.float32)
+
+
+@core_function
+def _binade_32(x: Any) -> Any:
+    return np.int32(np.float32(x).view(np.int32) & _EXPONENT_MASK).view(np.float32)
+
+
+@core_function
+def _binade_64(x: Any) -> Any:
+    return np.int64(np.float64(x).view(np.int64) & _EXPONENT_MASK_64).view(np.float64)
+
+
+def binade(x: Any) -> Any:
+    """Return the power of two at or below |x|, a float32 or float64.
+
+    Of a subnormal number it is 0, of infinities and NaNs infinity.
+    """
+    return _binade_32(x) if isinstance(x, np.float32) else _binade_64(x)
+
+
+@overload(binade, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _binade_overload(x: Any) -> Any:
+    chosen = _binade_32 if x == types.float32 else _binade_64
+
+    def implementation(x: Any) -> Any:
+        return chosen(x)
+
+    return implementation
+
+
+@core_function
+def nearest_by_fma(x: Any, lowest: Any, constant: Any) -> Any:
+    """Round x, a binary32 or binary64 number, as `nearest_by_addition` does, in one operation less.
+
+    For a format with subnormal numbers, ``lowest`` is ``2**emin`` and ``constant`` is ``1.5 * 2**(q - p)`` with the
+    precision q >= p + 2 of x. A result of zero is +0. Where ``1.5 * 2**(q - p)`` times the power of two below |x|
+    overflows, and for infinite and NaN x, the result is not finite.
+    """
+    power = max(binade(x), lowest)
+    return fma(-power, constant, fma(power, constant, x))
+
+
+@core_function
+def toward_zero_by_fma(x: Any, lowest: Any, constant: Any, last_place: Any) -> Any:
+    """Round x toward zero, otherwise as `nearest_by_fma` does; ``last_place`` is ``2**(1 - p)``."""
+    power = max(binade(x), lowest)
+    rounded = fma(-power, constant, fma(power, constant, x))
+    return rounded - np.copysign(power * last_place, x) if abs(rounded) > abs(x) else rounded
+
+
+@core_function
+def _one_below_32(x: Any, error: Any) -> Any:
+    bits = np.float32(x).view(np.int32)
+    below = np.int32(np.float32(error).view(np.int32) ^ bits) >> np.int32(31)
+    return np.int32(bits + below).view(np.float32)
+
+
+@core_function
+def _one_below_64(x: Any, error: Any) -> Any:
+    bits = np.float64(x).view(np.int64)
+    below = (np.float64(error).view(np.int64) ^ bits) >> np.int64(63)
+    return np.int64(bits + below).view(np.float64)
+
+
+def _one_below(x: Any, error: Any) -> Any:
+    """Return the neighbour of x that is nearer to zero if the signs differ, else x."""
+    return _one_below_32(x, error) if isinstance(x, np.float32) else _one_below_64(x, error)
+
+
+@overload(_one_below, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _one_below_overload(x: Any, error: Any) -> Any:
+    chosen = _one_below_32 if x == types.float32 else _one_below_64
+
+    def implementation(x: Any, error: Any) -> Any:
+        return chosen(x, error)
+
+    return implementation
+
+
+@core_function
+def truncated(x: Any, error: Any) -> Any:
+    """Return x + error rounded toward zero, from x, which is x + error rounded to nearest.
+
+    Infinities, of which the error is a NaN, stay.
+    """
+    return _one_below(x, error) if abs(error) > 0 else x
