@@ -13,7 +13,7 @@ import numpy as np
 
 from lpsim.core.jit import core_function
 
-__all__ = ["NearestParams", "nearest_by_addition", "nearest_by_bits"]
+__all__ = ["NearestParams", "nearest_by_addition", "nearest_by_bits", "round_nearest"]
 
 _EXPONENT_MASK = np.int32(0x7F800000)
 _ONE = np.int32(1)
@@ -53,3 +53,18 @@ def nearest_by_bits(x: Any, f: Any) -> Any:
     below_half = (_ONE << np.int32(shift - _ONE)) - _ONE
     odd = (bits >> shift) & _ONE
     return np.int32((bits + below_half + odd) & -(_ONE << shift)).view(np.float32)
+
+
+@core_function
+def round_nearest(x: Any, f: Any) -> Any:
+    """Round x, any binary32 number, as `lpsim.core.rounding` does under `Overflow.IEEE`."""
+    if f.by_bits != 0:
+        rounded = nearest_by_bits(x, f)
+    else:
+        largest, overflow = np.float32(f.max), np.float32(f.overflow)
+        magnitude = abs(x)
+        # Twice the largest value is in the range of the short way; a NaN goes through it as one.
+        magnitude = largest + largest if magnitude > largest + largest else magnitude
+        magnitude = nearest_by_addition(magnitude, f)
+        rounded = np.copysign(overflow if magnitude > largest else magnitude, x)
+    return np.float32(np.nan) if (x != x) | (rounded != rounded) else rounded
