@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_seed, check_value_out
+from lpsim.core.nearest import NearestParams
+from lpsim.cpu.gemm import gemm
 from lpsim.cpu.matmul import matmul_kernel, native_matmul_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.elementwise import round_real
 from lpsim.formats import Format, float32, float64
-from lpsim.parameters import parameters
+from lpsim.parameters import nearest_parameters, parameters
 from lpsim.rounding import Overflow, Rounding
 from lpsim.units import MatrixUnit
 
@@ -84,8 +86,9 @@ def matmul(
     for name, array in (("a", left), ("b", right)):
         if array.ndim == 0:
             raise ValueError(f"{name} is 0-d; allowed: at least one axis")
-    left = _rounded(left, unit.a_format, "a", unit.input_rounding, unit.input_overflow, unit, seed, _STREAM_A)
-    right = _rounded(right, unit.b_format, "b", unit.input_rounding, unit.input_overflow, unit, seed, _STREAM_B)
+    by_gemm = _is_native(unit) and unit.accumulator_format == float32
+    left, round_a = _operand(left, unit.a_format, "a", unit, seed, _STREAM_A, by_gemm)
+    right, round_b = _operand(right, unit.b_format, "b", unit, seed, _STREAM_B, by_gemm)
     vector_a, vector_b = left.ndim == 1, right.ndim == 1
     matrix_a = left[np.newaxis, :] if vector_a else left
     matrix_b = right[:, np.newaxis] if vector_b else right
@@ -105,11 +108,16 @@ def matmul(
 
     if out is not None:
         out = check_value_out(out, shape, unit.result_format)
-    accumulators = _start_values(c, shape, unit, seed).reshape(*batch, m, n)
+    # gemm starts at +0 by itself.
+    start = np.empty(shape, np.float32) if by_gemm and c is None else _start_values(c, shape, unit, seed)
+    accumulators = start.reshape(*batch, m, n)
     matrices_a = np.broadcast_to(matrix_a, (*batch, m, matrix_a.shape[-1]))
     matrices_b = np.broadcast_to(matrix_b, (*batch, matrix_b.shape[-2], n))
-    for position, index in enumerate(np.ndindex(batch)):
-        _accumulate(matrices_a[index], matrices_b[index], accumulators[index], unit, number, position * m * n)
+    if by_gemm:
+        gemm(matrices_a, matrices_b, accumulators, round_a, round_b, zero=c is None)
+    else:
+        for position, index in enumerate(np.ndindex(batch)):
+            _accumulate(matrices_a[index], matrices_b[index], accumulators[index], unit, number, position * m * n)
     result = accumulators.reshape(shape)
     if unit.output_format is not None:
         result = _rounded(
@@ -119,6 +127,21 @@ def matmul(
         out[...] = result
         return out
     return result if result.ndim else result[()]
+
+
+def _operand(
+    array: RealArray, fmt: Format, argument: str, unit: MatrixUnit, seed: int | None, stream: int, by_gemm: bool
+) -> tuple[RealArray, NearestParams | None]:
+    """Return a matrix and how `gemm` is to round it, if it can; otherwise it is rounded."""
+    rounding, overflow = unit.input_rounding, unit.input_overflow
+    ordinary = (rounding, overflow) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
+    if by_gemm and ordinary and array.dtype == np.float32 and array.flags.aligned:
+        if fmt == float32:
+            return array, None
+        short = nearest_parameters(fmt)
+        if short is not None:
+            return array, short
+    return _rounded(array, fmt, argument, rounding, overflow, unit, seed, stream), None
 
 
 def _rounded(

@@ -14,35 +14,42 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+import numpy.typing as npt
 from numba import literally
 
-from lpsim.arguments import RealArray
 from lpsim.core.bits import fma
 from lpsim.core.jit import core_function
 from lpsim.core.nearest import NearestParams, round_nearest
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 from lpsim.cpu.threads import map_ranges
-from lpsim.cpu.tile import Tile, best_tile, multiply_tile, pointer, read
+from lpsim.cpu.tile import best_tile, multiply_tile, pointer, read
 
 __all__ = ["gemm"]
 
-#: Steps of k in a block: a panel of B's block stays in the first cache.
-_STEPS = 256
+#: Most steps of k in a block. Two panels that meet may exceed the first cache: what costs more is that tiles go back to
+#: memory after each block.
+_STEPS = 768
 
-#: Panels of A in a block, which stays in the second cache, and of B, so that the block of C stays in the third.
-_PANELS_A = 40
-_PANELS_B = 32
+#: Numbers in a block of packed A, which stays in the second cache.
+_BLOCK = 5 << 15
+
+#: Numbers in packed B, which stays in the third cache, and its most columns.
+_PACKED, _COLUMNS = 1 << 22, 1 << 13
 
 #: Multiply-adds of one product that are worth all threads, and of many that are worth a thread.
-_SHARED = 1 << 21
-_GRAIN = 1 << 16
+_SHARED, _GRAIN = 1 << 21, 1 << 16
+
+#: Numbers in B that each thread packs for itself, as to wait for others would take longer.
+_PRIVATE = 1 << 17
 
 #: Largest result, and most multiply-adds, for which panels cost more than they bring.
-_DIRECT_SIZE = 16
-_DIRECT_STEPS = 64
+_DIRECT_SIZE, _DIRECT_STEPS = 16, 64
+
+_Array = npt.NDArray[Any]
 
 _COPY = NearestParams(by_bits=0, lowest=0, offset=0, shift=0, max=0.0, overflow=0.0)
 _NUMBER = 4
+_ONE_MATRIX = np.zeros((1, 3), np.int64)
 
 
 class _Matrix(NamedTuple):
@@ -66,17 +73,17 @@ class _Product(NamedTuple):
     n: int
     k: int
     steps: int  # of k in a block
+    panels: int  # of A in a block
     zero: int  # whether accumulators start at +0 rather than C
     direct: int  # whether panels are not worth it
 
 
 class _Part(NamedTuple):
-    """What one call does: which panels it packs, then which tiles it computes; and where the panels are."""
+    """What one call does: which panels of B it packs, and where; then which tiles it computes, by their panels."""
 
-    packed_a: int
-    packed_b: int
-    pack_a: tuple[int, int]
-    pack_b: tuple[int, int]
+    packed: int
+    work: int  # memory of the call's own: a row of zeros, a tile, a block of packed A
+    pack: tuple[int, int]
     rows: tuple[int, int]
     columns: tuple[int, int]
 
@@ -87,77 +94,97 @@ def _rounded(x: Any, matrix: Any) -> Any:
 
 
 @core_function
-def _pack(address: Any, matrix: Any, across: Any, along: Any, size: Any, k: Any, steps: Any, width: Any,
-          panels: Any, packed: Any) -> None:  # fmt: skip
-    """Copy panels of an operand: ``width`` rows of A or columns of B each, ``across`` apart, and zeros past the last.
+def _pack(address: Any, matrix: Any, across: Any, along: Any, lines: Any, steps: Any, width: Any, target: Any) -> None:
+    """Copy a panel of an operand: for each of ``steps`` steps of k, ``width`` numbers of which ``lines`` exist.
 
-    Blocks of ``steps`` steps of k, ``along`` apart, follow each other; a block holds all panels.
+    ``across`` and ``along`` are the operand's strides between lines and between steps.
     """
+    source = pointer(address)
+    if across == 1 and lines == width:
+        for step in range(steps):
+            for line in range(width):
+                target[step * width + line] = _rounded(read(source, step * along + line), matrix)
+        return
+    # Rounded first, in vectors: to write across the panel is what takes the time.
     run = np.empty(steps, np.float32)
-    padded = -(-size // width) * width
-    for first in range(0, k, steps):
-        count = min(steps, k - first)
-        for panel in range(panels[0], panels[1]):
-            lines = min(width, size - panel * width)
-            source = pointer(address + _NUMBER * (panel * width * across + first * along))
-            target = pointer(packed + _NUMBER * (first * padded + panel * width * count))
-            if across == 1 and lines == width:
-                for step in range(count):
-                    for line in range(width):
-                        target[step * width + line] = _rounded(read(source, step * along + line), matrix)
-            else:
-                # Rounded first, in vectors: to write across the panel is what takes the time.
-                for line in range(lines):
-                    if along == 1:
-                        for step in range(count):
-                            run[step] = _rounded(read(source, line * across + step), matrix)
-                    else:
-                        for step in range(count):
-                            run[step] = _rounded(read(source, line * across + step * along), matrix)
-                    for step in range(count):
-                        target[step * width + line] = run[step]
-                for line in range(lines, width):
-                    for step in range(count):
-                        target[step * width + line] = np.float32(0)
+    for line in range(lines):
+        if along == 1:
+            for step in range(steps):
+                run[step] = _rounded(read(source, line * across + step), matrix)
+        else:
+            for step in range(steps):
+                run[step] = _rounded(read(source, line * across + step * along), matrix)
+        for step in range(steps):
+            target[step * width + line] = run[step]
+    for line in range(lines, width):
+        for step in range(steps):
+            target[step * width + line] = np.float32(0)
 
 
 @core_function
-def _multiply(c: Any, product: Any, part: Any, rows: Any, columns: Any, lanes: Any) -> None:
-    """Compute tiles from packed panels."""
+def _copy(source: Any, source_row: Any, target: Any, target_row: Any, height: Any, width: Any) -> None:
+    for i in range(height):
+        for j in range(width):
+            target[i * target_row + j] = source[i * source_row + j]
+
+
+@core_function
+def _multiply(a: Any, c: Any, product: Any, part: Any, rows: Any, columns: Any, lanes: Any) -> None:
+    """Compute tiles from A and packed B."""
     m, n, k = product.m, product.n, product.k
-    padded_m, padded_n = -(-m // rows) * rows, -(-n // columns) * columns
-    zeros = np.zeros(columns, np.float32)
-    scratch = np.zeros((rows, columns), np.float32)
-    no_start, edge = pointer(np.int64(zeros.ctypes.data)), pointer(np.int64(scratch.ctypes.data))
-    for top in range(part.rows[0], part.rows[1], _PANELS_A):
-        bottom = min(top + _PANELS_A, part.rows[1])
-        for left in range(part.columns[0], part.columns[1], _PANELS_B):
-            right = min(left + _PANELS_B, part.columns[1])
-            # A product over no k at all is one block of no steps.
-            for first in range(0, max(k, 1), product.steps):
-                steps = min(product.steps, k - first)
-                from_zero = (product.zero != 0) & (first == 0)
-                for j in range(left, right):
-                    panel_b = pointer(part.packed_b + _NUMBER * columns * (first * (padded_n // columns) + j * steps))
-                    width = min(columns, n - j * columns)
-                    for i in range(top, bottom):
-                        panel_a = pointer(part.packed_a + _NUMBER * rows * (first * (padded_m // rows) + i * steps))
-                        height = min(rows, m - i * rows)
-                        place = pointer(c + _NUMBER * (i * rows * product.c_row + j * columns))
-                        whole = (height == rows) & (width == columns)
-                        result, stride = (place, product.c_row) if whole else (edge, columns)
-                        start, start_stride = (no_start, 0) if from_zero else (result, stride)
-                        if not whole and not from_zero:
-                            for y in range(height):
-                                for x in range(width):
-                                    edge[y * columns + x] = place[y * product.c_row + x]
-                        multiply_tile(
-                            literally(rows), literally(columns), literally(lanes), panel_a, panel_b, steps, start, start_stride, result, stride
-                        )
-                        if not whole:
-                            for y in range(height):
-                                for x in range(width):
-                                    place[y * product.c_row + x] = edge[y * columns + x]
+    # Memory of arrays that are made here would be freed at their last use, not at that of the pointers.
+    no_start, edge = pointer(part.work), pointer(part.work + _NUMBER * columns)
+    packed = part.work + _NUMBER * columns * (rows + 1)
+    for i in range((rows + 1) * columns):
+        no_start[i] = np.float32(0)
+    height = part.rows[1] - part.rows[0]
+    blocks = -(-height // product.panels)
+    for block in range(blocks):
+        top = part.rows[0] + height * block // blocks
+        bottom = part.rows[0] + height * (block + 1) // blocks
+        # A product over no k at all is one block of no steps.
+        for first in range(0, max(k, 1), product.steps):
+            steps = min(product.steps, k - first)
+            from_zero = (product.zero != 0) & (first == 0)
+            for i in range(top, bottom):
+                address = a + _NUMBER * (i * rows * product.a.row + first * product.a.column)
+                target = pointer(packed + _NUMBER * (i - top) * rows * steps)
+                _pack(address, product.a, product.a.row, product.a.column, min(rows, m - i * rows), steps, rows, target)
+            for j in range(part.columns[0], part.columns[1]):
+                panel_b = pointer(_panel_of_b(part.packed, product, first, steps, j, columns))
+                width = min(columns, n - j * columns)
+                for i in range(top, bottom):
+                    panel_a = pointer(packed + _NUMBER * (i - top) * rows * steps)
+                    height_here = min(rows, m - i * rows)
+                    place = pointer(c + _NUMBER * (i * rows * product.c_row + j * columns))
+                    whole = (height_here == rows) & (width == columns)
+                    result, stride = (place, product.c_row) if whole else (edge, columns)
+                    start, start_stride = (no_start, 0) if from_zero else (result, stride)
+                    if not whole and not from_zero:
+                        _copy(place, product.c_row, edge, columns, height_here, width)
+                    multiply_tile(
+                        literally(rows), literally(columns), literally(lanes),
+                        panel_a, panel_b, steps, start, start_stride, result, stride,
+                    )  # fmt: skip
+                    if not whole:
+                        _copy(edge, columns, place, product.c_row, height_here, width)
+
+
+@core_function
+def _panel_of_b(packed: Any, product: Any, first: Any, steps: Any, j: Any, columns: Any) -> Any:
+    """Return the address of a panel of packed B: blocks of steps follow each other, each with all its panels."""
+    return packed + _NUMBER * columns * (first * -(-product.n // columns) + j * steps)
+
+
+@core_function
+def _pack_b(b: Any, product: Any, part: Any, columns: Any) -> None:
+    for first in range(0, product.k, product.steps):
+        steps = min(product.steps, product.k - first)
+        for j in range(part.pack[0], part.pack[1]):
+            address = b + _NUMBER * (first * product.b.row + j * columns * product.b.column)
+            target = pointer(_panel_of_b(part.packed, product, first, steps, j, columns))
+            lines = min(columns, product.n - j * columns)
+            _pack(address, product.b, product.b.column, product.b.row, lines, steps, columns, target)
 
 
 @core_function
@@ -189,19 +216,17 @@ def _build(rows: int, columns: int, lanes: int, fingerprint: int) -> Callable[..
             if product.direct != 0:
                 _multiply_directly(a, b, c, product)
             else:
-                _pack(a, product.a, product.a.row, product.a.column, product.m, product.k, product.steps, rows,
-                      part.pack_a, part.packed_a)  # fmt: skip
-                _pack(b, product.b, product.b.column, product.b.row, product.n, product.k, product.steps, columns,
-                      part.pack_b, part.packed_b)  # fmt: skip
-                _multiply(c, product, part, rows, columns, lanes)
+                _pack_b(b, product, part, columns)
+                if part.rows[1] > part.rows[0]:
+                    _multiply(a, c, product, part, rows, columns, lanes)
 
     return compile_kernel(kernel)
 
 
 def gemm(
-    a: RealArray,
-    b: RealArray,
-    out: RealArray,
+    a: _Array,
+    b: _Array,
+    out: _Array,
     round_a: NearestParams | None = None,
     round_b: NearestParams | None = None,
     *,
@@ -216,8 +241,8 @@ def gemm(
     b : ndarray, shape (..., k, n)
         float32, of any strides.
     out : ndarray, shape (..., m, n)
-        float32, C-contiguous; it holds the accumulators' start values, receives the results, and shares no memory
-        with ``a`` and ``b``. NaNs become the positive quiet one.
+        float32, with contiguous rows; it holds the accumulators' start values, receives the results, and shares no
+        memory with ``a`` and ``b``. NaNs become the positive quiet one.
     round_a, round_b : NearestParams, optional
         The formats to which elements of ``a`` and ``b`` are rounded first, to nearest, ties to even, under
         `Overflow.IEEE`. Default: they are taken as they are.
@@ -230,41 +255,48 @@ def gemm(
         # The transposed product has its numbers along vectors.
         a, b, out = b.swapaxes(-1, -2), a.swapaxes(-1, -2), out.swapaxes(-1, -2)
         round_a, round_b = round_b, round_a
-    m, n, k = *out.shape[-2:], a.shape[-1]
-    kernel, tile = _kernel(), best_tile()
-    product = _Product(
-        a=_matrix(a, round_a),
-        b=_matrix(b, round_b),
+    offsets = np.column_stack([_batch_offsets(matrix) for matrix in (a, b, out)]) if out.ndim > 2 else _ONE_MATRIX
+    # Parts of large products, one after the other, keep packed B small.
+    n, k = b.shape[-1], b.shape[-2]
+    longest = max(_PACKED // min(n, _COLUMNS) // _STEPS, 1) * _STEPS
+    for left in range(0, n, _COLUMNS):
+        right = min(left + _COLUMNS, n)
+        for first in range(0, max(k, 1), longest):
+            last = min(first + longest, k)
+            product = _product(
+                _matrix(a[..., first:last], round_a),
+                _matrix(b[..., first:last, left:right], round_b),
+                out[..., left:right],
+                last - first,
+                zero and first == 0,
+            )
+            _run(product, offsets)
+
+
+def _product(a: _Matrix, b: _Matrix, out: _Array, k: int, zero: bool) -> _Product:
+    m, n = out.shape[-2:]
+    steps = -(-k // -(-k // _STEPS)) if k else 1
+    return _Product(
+        a=a,
+        b=b,
         c=out.ctypes.data,
         c_row=out.strides[-2] // _NUMBER,
         m=m,
         n=n,
         k=k,
-        steps=-(-k // -(-k // _STEPS)) if k else 1,
+        steps=steps,
+        panels=max(1, _BLOCK // (steps * best_tile().rows)),
         zero=int(zero),
         direct=int(m * n <= _DIRECT_SIZE or m * n * k <= _DIRECT_STEPS),
     )
-    offsets = np.stack([_batch_offsets(matrix) for matrix in (a, b, out)], axis=1)
-    size = m * n * k
-    if size >= _SHARED and numba.get_num_threads() > 1:
-        for i in range(len(offsets)):
-            _run_shared(kernel, product, tile, offsets[i : i + 1])
-        return
-
-    def run(start: int, stop: int) -> None:
-        panels_a, panels_b = -(-m // tile.rows), -(-n // tile.columns)
-        buffer, part = _all_of(product, tile)
-        kernel(product, part, offsets[start:stop])
-
-    map_ranges(run, len(offsets), smallest=max(1, _GRAIN // max(size, 1)))
 
 
-def _matrix(matrix: RealArray, rounding: NearestParams | None) -> _Matrix:
+def _matrix(matrix: _Array, rounding: NearestParams | None) -> _Matrix:
     row, column = (stride // _NUMBER for stride in matrix.strides[-2:])
     return _Matrix(matrix.ctypes.data, row, column, int(rounding is not None), rounding or _COPY)
 
 
-def _batch_offsets(matrix: RealArray) -> RealArray:
+def _batch_offsets(matrix: _Array) -> _Array:
     """Return the distance in bytes of each matrix of a batch from the first."""
     offsets = np.zeros((), np.int64)
     for size, stride in zip(matrix.shape[:-2], matrix.strides[:-2], strict=True):
@@ -272,46 +304,67 @@ def _batch_offsets(matrix: RealArray) -> RealArray:
     return offsets.reshape(-1)
 
 
-def _all_of(product: _Product, tile: Tile) -> tuple[RealArray, _Part]:
-    """Return memory for the panels, and the part of a product that is all of it."""
-    panels_a, panels_b = -(-product.m // tile.rows), -(-product.n // tile.columns)
-    size_a = 0 if product.direct else panels_a * tile.rows * product.k
-    size_b = 0 if product.direct else panels_b * tile.columns * product.k
-    # Vectors that straddle cache lines would cost two reads each.
-    line = 64
-    buffer = np.empty(size_a + size_b + 2 * line // _NUMBER, np.float32)
-    packed_b = -(-buffer.ctypes.data // line) * line
-    packed_a = -(-(packed_b + _NUMBER * size_b) // line) * line
-    rows, columns = (0, panels_a), (0, panels_b)
-    return buffer, _Part(packed_a, packed_b, rows, columns, rows, columns)
+def _panels(product: _Product) -> tuple[int, int]:
+    """Return how many panels A and B have."""
+    tile = best_tile()
+    return -(-product.m // tile.rows), -(-product.n // tile.columns)
 
 
-def _run_shared(kernel: Callable[..., None], product: _Product, tile: Tile, offsets: RealArray) -> None:
-    """Compute one product with all threads: first they pack all panels, then each computes a rectangle of tiles."""
-    buffer, everything = _all_of(product, tile)
-    panels_a, panels_b = everything.rows[1], everything.columns[1]
+def _run(product: _Product, offsets: _Array) -> None:
+    """Compute the products of a batch with as many threads as are worth it."""
+    size = product.m * product.n * product.k
+    if size >= _SHARED and numba.get_num_threads() > 1:
+        for index in range(len(offsets)):
+            _run_shared(product, offsets[index : index + 1])
+        return
+    panels_a, panels_b = _panels(product)
+    map_ranges(
+        lambda start, stop: _compute(product, offsets[start:stop], None, (0, panels_a), (0, panels_b)),
+        len(offsets),
+        smallest=max(1, _GRAIN // max(size, 1)),
+    )
+
+
+def _run_shared(product: _Product, offset: _Array) -> None:
+    """Compute one product with all threads, each of which takes a rectangle of tiles."""
+    panels_a, panels_b = _panels(product)
     threads = numba.get_num_threads()
     down = min(threads, panels_a)
     right = min(threads // down, panels_b)
-    nothing = (0, 0)
+    packed = None
+    if product.n * product.k > _PRIVATE:
+        packed = _memory(panels_b * best_tile().columns * product.k)
+        address = packed.ctypes.data
 
-    def pack(start: int, stop: int) -> None:
-        part = everything._replace(
-            pack_a=(panels_a * start // threads, panels_a * stop // threads),
-            pack_b=(panels_b * start // threads, panels_b * stop // threads),
-            rows=nothing,
-        )
-        kernel(product, part, offsets)
+        def pack(start: int, stop: int) -> None:
+            _kernel()(product, _Part(address, 0, (start, stop), (0, 0), (0, 0)), offset)
+
+        map_ranges(pack, panels_b, smallest=1)
 
     def multiply(start: int, stop: int) -> None:
         for i, j in (divmod(index, right) for index in range(start, stop)):
-            part = everything._replace(
-                pack_a=nothing,
-                pack_b=nothing,
-                rows=(panels_a * i // down, panels_a * (i + 1) // down),
-                columns=(panels_b * j // right, panels_b * (j + 1) // right),
-            )
-            kernel(product, part, offsets)
+            rows = panels_a * i // down, panels_a * (i + 1) // down
+            columns = panels_b * j // right, panels_b * (j + 1) // right
+            _compute(product, offset, packed, rows, columns)
 
-    map_ranges(pack, threads, smallest=1)
     map_ranges(multiply, down * right, smallest=1)
+
+
+def _compute(
+    product: _Product, offsets: _Array, packed: _Array | None, rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    """Compute a rectangle of tiles, given by its panels, of each product; first pack B's panels if they are not."""
+    tile = best_tile()
+    pack = (0, 0) if packed is not None else columns
+    if packed is None:
+        packed = _memory(0 if product.direct else _panels(product)[1] * tile.columns * product.k)
+    block = min(rows[1] - rows[0], product.panels) * tile.rows * product.steps
+    work = _memory(tile.columns * (tile.rows + 1) + block)
+    _kernel()(product, _Part(packed.ctypes.data, work.ctypes.data, pack, rows, columns), offsets)
+
+
+def _memory(size: int) -> _Array:
+    """Return memory for numbers; vectors in it straddle no cache lines, which would cost two reads each."""
+    line = 64
+    memory = np.empty(size + line // _NUMBER, np.float32)
+    return memory[-memory.ctypes.data % line // _NUMBER :]

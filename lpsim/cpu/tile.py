@@ -7,7 +7,6 @@ vector of the tile; each accumulator takes its steps one after the other, k asce
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import llvmlite.binding
@@ -17,6 +16,11 @@ from numba.core import config
 from numba.extending import intrinsic
 
 __all__ = ["Tile", "best_tile", "multiply_tile", "pointer", "read", "tile_for"]
+
+
+import os
+
+PF = int(os.environ.get("PF", "1"))
 
 
 class Tile(NamedTuple):
@@ -126,6 +130,8 @@ def _generate(
     body, done = builder.append_basic_block("tile.step"), builder.append_basic_block("tile.done")
     initial = [builder.load(vector_at(start, start_stride, i, j), align=4) for i, j in places]
     begun = builder.block
+    # The tile below is likely to be the next one.
+    _prefetch(builder, [vector_at(result, result_stride, i + tile.rows, j) for i, j in places])
     builder.cbranch(builder.icmp_signed(">", steps, index(0)), body, done)
 
     builder.position_at_end(body)
@@ -162,6 +168,15 @@ def _broadcast(builder: Any, number: Any, vector: Any) -> Any:
     lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
     undefined = ir.Constant(vector, ir.Undefined)
     return builder.shuffle_vector(builder.insert_element(undefined, number, ir.IntType(32)(0)), undefined, lanes)
+
+
+def _prefetch(builder: Any, places: list[Any]) -> None:
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    prefetch = builder.module.declare_intrinsic(
+        "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+    )
+    for place in places:
+        builder.call(prefetch, [builder.bitcast(place, byte), flag(1), flag(3), flag(1)])
 
 
 def _vector_fma(module: Any, vector: Any) -> Any:
