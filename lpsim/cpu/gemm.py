@@ -22,13 +22,16 @@ from lpsim.core.jit import core_function
 from lpsim.core.nearest import NearestParams, round_nearest
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 from lpsim.cpu.threads import map_ranges
-from lpsim.cpu.tile import best_tile, multiply_tile, pointer, read
+from lpsim.cpu.tile import best_tile, multiply_tile, pointer, read, transpose
 
 __all__ = ["gemm"]
 
 #: Most steps of k in a block. Two panels that meet may exceed the first cache: what costs more is that tiles go back to
 #: memory after each block.
 _STEPS = 768
+
+#: Steps for which a panel's lines are rounded, before they are transposed.
+_RUN = 128
 
 #: Numbers in a block of packed A, which stays in the second cache.
 _BLOCK = 5 << 15
@@ -73,7 +76,9 @@ class _Product(NamedTuple):
     n: int
     k: int
     steps: int  # of k in a block
-    panels: int  # of A in a block
+    block: int  # panels of A in a block
+    panels_a: int
+    panels_b: int
     zero: int  # whether accumulators start at +0 rather than C
     direct: int  # whether panels are not worth it
 
@@ -82,7 +87,7 @@ class _Part(NamedTuple):
     """What one call does: which panels of B it packs, and where; then which tiles it computes, by their panels."""
 
     packed: int
-    work: int  # memory of the call's own: a row of zeros, a tile, a block of packed A
+    work: int  # memory of the call's own: _scratch_size numbers and a block of packed A
     pack: tuple[int, int]
     rows: tuple[int, int]
     columns: tuple[int, int]
@@ -94,31 +99,40 @@ def _rounded(x: Any, matrix: Any) -> Any:
 
 
 @core_function
-def _pack(address: Any, matrix: Any, across: Any, along: Any, lines: Any, steps: Any, width: Any, target: Any) -> None:
+def _pack(
+    address: Any, matrix: Any, across: Any, along: Any, lines: Any, steps: Any, width: Any, lanes: Any, target: Any,
+    buffer: Any,
+) -> None:  # fmt: skip
     """Copy a panel of an operand: for each of ``steps`` steps of k, ``width`` numbers of which ``lines`` exist.
 
-    ``across`` and ``along`` are the operand's strides between lines and between steps.
+    ``across`` and ``along`` are the operand's strides between lines and between steps; ``buffer`` takes ``_RUN``
+    numbers of each line.
     """
-    source = pointer(address)
+    source, packed, rounded = pointer(address), pointer(target), pointer(buffer)
     if across == 1 and lines == width:
         for step in range(steps):
             for line in range(width):
-                target[step * width + line] = _rounded(read(source, step * along + line), matrix)
+                packed[step * width + line] = _rounded(read(source, step * along + line), matrix)
         return
-    # Rounded first, in vectors: to write across the panel is what takes the time.
-    run = np.empty(steps, np.float32)
-    for line in range(lines):
-        if along == 1:
-            for step in range(steps):
-                run[step] = _rounded(read(source, line * across + step), matrix)
-        else:
-            for step in range(steps):
-                run[step] = _rounded(read(source, line * across + step * along), matrix)
-        for step in range(steps):
-            target[step * width + line] = run[step]
-    for line in range(lines, width):
-        for step in range(steps):
-            target[step * width + line] = np.float32(0)
+    for i in range(lines * _RUN, width * _RUN):
+        rounded[i] = np.float32(0)
+    for first in range(0, steps, _RUN):
+        count = min(_RUN, steps - first)
+        for line in range(lines):
+            start = line * across + first * along
+            if along == 1:
+                for step in range(count):
+                    rounded[line * _RUN + step] = _rounded(read(source, start + step), matrix)
+            else:
+                for step in range(count):
+                    rounded[line * _RUN + step] = _rounded(read(source, start + step * along), matrix)
+        whole = count // lanes * lanes
+        for step in range(0, whole, lanes):
+            place = pointer(target + _NUMBER * (first + step) * width)
+            transpose(literally(width), literally(lanes), pointer(buffer + _NUMBER * step), _RUN, place)
+        for step in range(whole, count):
+            for line in range(width):
+                packed[(first + step) * width + line] = rounded[line * _RUN + step]
 
 
 @core_function
@@ -129,16 +143,23 @@ def _copy(source: Any, source_row: Any, target: Any, target_row: Any, height: An
 
 
 @core_function
+def _scratch_size(rows: Any, columns: Any) -> Any:
+    """Return the size of a row of zeros, a tile, and the buffer of _pack."""
+    return columns * (rows + 1) + max(rows, columns) * _RUN
+
+
+@core_function
 def _multiply(a: Any, c: Any, product: Any, part: Any, rows: Any, columns: Any, lanes: Any) -> None:
     """Compute tiles from A and packed B."""
     m, n, k = product.m, product.n, product.k
     # Memory of arrays that are made here would be freed at their last use, not at that of the pointers.
     no_start, edge = pointer(part.work), pointer(part.work + _NUMBER * columns)
-    packed = part.work + _NUMBER * columns * (rows + 1)
+    buffer = part.work + _NUMBER * columns * (rows + 1)
+    packed = part.work + _NUMBER * _scratch_size(rows, columns)
     for i in range((rows + 1) * columns):
         no_start[i] = np.float32(0)
     height = part.rows[1] - part.rows[0]
-    blocks = -(-height // product.panels)
+    blocks = -(-height // product.block)
     for block in range(blocks):
         top = part.rows[0] + height * block // blocks
         bottom = part.rows[0] + height * (block + 1) // blocks
@@ -148,8 +169,8 @@ def _multiply(a: Any, c: Any, product: Any, part: Any, rows: Any, columns: Any, 
             from_zero = (product.zero != 0) & (first == 0)
             for i in range(top, bottom):
                 address = a + _NUMBER * (i * rows * product.a.row + first * product.a.column)
-                target = pointer(packed + _NUMBER * (i - top) * rows * steps)
-                _pack(address, product.a, product.a.row, product.a.column, min(rows, m - i * rows), steps, rows, target)
+                _pack(address, product.a, product.a.row, product.a.column, min(rows, m - i * rows), steps, rows, lanes,
+                      packed + _NUMBER * (i - top) * rows * steps, buffer)  # fmt: skip
             for j in range(part.columns[0], part.columns[1]):
                 panel_b = pointer(_panel_of_b(part.packed, product, first, steps, j, columns))
                 width = min(columns, n - j * columns)
@@ -173,18 +194,19 @@ def _multiply(a: Any, c: Any, product: Any, part: Any, rows: Any, columns: Any, 
 @core_function
 def _panel_of_b(packed: Any, product: Any, first: Any, steps: Any, j: Any, columns: Any) -> Any:
     """Return the address of a panel of packed B: blocks of steps follow each other, each with all its panels."""
-    return packed + _NUMBER * columns * (first * -(-product.n // columns) + j * steps)
+    return packed + _NUMBER * columns * (first * product.panels_b + j * steps)
 
 
 @core_function
-def _pack_b(b: Any, product: Any, part: Any, columns: Any) -> None:
+def _pack_b(b: Any, product: Any, part: Any, rows: Any, columns: Any, lanes: Any) -> None:
+    buffer = part.work + _NUMBER * columns * (rows + 1)
     for first in range(0, product.k, product.steps):
         steps = min(product.steps, product.k - first)
         for j in range(part.pack[0], part.pack[1]):
             address = b + _NUMBER * (first * product.b.row + j * columns * product.b.column)
-            target = pointer(_panel_of_b(part.packed, product, first, steps, j, columns))
+            target = _panel_of_b(part.packed, product, first, steps, j, columns)
             lines = min(columns, product.n - j * columns)
-            _pack(address, product.b, product.b.column, product.b.row, lines, steps, columns, target)
+            _pack(address, product.b, product.b.column, product.b.row, lines, steps, columns, lanes, target, buffer)
 
 
 @core_function
@@ -216,7 +238,7 @@ def _build(rows: int, columns: int, lanes: int, fingerprint: int) -> Callable[..
             if product.direct != 0:
                 _multiply_directly(a, b, c, product)
             else:
-                _pack_b(b, product, part, columns)
+                _pack_b(b, product, part, rows, columns, lanes)
                 if part.rows[1] > part.rows[0]:
                     _multiply(a, c, product, part, rows, columns, lanes)
 
@@ -275,6 +297,7 @@ def gemm(
 
 def _product(a: _Matrix, b: _Matrix, out: _Array, k: int, zero: bool) -> _Product:
     m, n = out.shape[-2:]
+    tile = best_tile()
     steps = -(-k // -(-k // _STEPS)) if k else 1
     return _Product(
         a=a,
@@ -285,7 +308,9 @@ def _product(a: _Matrix, b: _Matrix, out: _Array, k: int, zero: bool) -> _Produc
         n=n,
         k=k,
         steps=steps,
-        panels=max(1, _BLOCK // (steps * best_tile().rows)),
+        block=max(1, _BLOCK // (steps * tile.rows)),
+        panels_a=-(-m // tile.rows),
+        panels_b=-(-n // tile.columns),
         zero=int(zero),
         direct=int(m * n <= _DIRECT_SIZE or m * n * k <= _DIRECT_STEPS),
     )
@@ -304,22 +329,16 @@ def _batch_offsets(matrix: _Array) -> _Array:
     return offsets.reshape(-1)
 
 
-def _panels(product: _Product) -> tuple[int, int]:
-    """Return how many panels A and B have."""
-    tile = best_tile()
-    return -(-product.m // tile.rows), -(-product.n // tile.columns)
-
-
 def _run(product: _Product, offsets: _Array) -> None:
     """Compute the products of a batch with as many threads as are worth it."""
     size = product.m * product.n * product.k
-    if size >= _SHARED and numba.get_num_threads() > 1:
+    if size >= _SHARED and not product.direct and numba.get_num_threads() > 1:
         for index in range(len(offsets)):
             _run_shared(product, offsets[index : index + 1])
         return
-    panels_a, panels_b = _panels(product)
+    rows, columns = (0, product.panels_a), (0, product.panels_b)
     map_ranges(
-        lambda start, stop: _compute(product, offsets[start:stop], None, (0, panels_a), (0, panels_b)),
+        lambda start, stop: _compute(product, offsets[start:stop], None, rows, columns),
         len(offsets),
         smallest=max(1, _GRAIN // max(size, 1)),
     )
@@ -327,17 +346,18 @@ def _run(product: _Product, offsets: _Array) -> None:
 
 def _run_shared(product: _Product, offset: _Array) -> None:
     """Compute one product with all threads, each of which takes a rectangle of tiles."""
-    panels_a, panels_b = _panels(product)
+    panels_a, panels_b = product.panels_a, product.panels_b
     threads = numba.get_num_threads()
     down = min(threads, panels_a)
     right = min(threads // down, panels_b)
     packed = None
     if product.n * product.k > _PRIVATE:
-        packed = _memory(panels_b * best_tile().columns * product.k)
+        packed = _memory_of_b(product)
         address = packed.ctypes.data
 
         def pack(start: int, stop: int) -> None:
-            _kernel()(product, _Part(address, 0, (start, stop), (0, 0), (0, 0)), offset)
+            work = _memory(_scratch_size(*best_tile()[:2]))
+            _kernel()(product, _Part(address, work.ctypes.data, (start, stop), (0, 0), (0, 0)), offset)
 
         map_ranges(pack, panels_b, smallest=1)
 
@@ -357,10 +377,14 @@ def _compute(
     tile = best_tile()
     pack = (0, 0) if packed is not None else columns
     if packed is None:
-        packed = _memory(0 if product.direct else _panels(product)[1] * tile.columns * product.k)
-    block = min(rows[1] - rows[0], product.panels) * tile.rows * product.steps
-    work = _memory(tile.columns * (tile.rows + 1) + block)
+        packed = _memory_of_b(product)
+    block = min(rows[1] - rows[0], product.block) * tile.rows * product.steps
+    work = _memory(_scratch_size(tile.rows, tile.columns) + block)
     _kernel()(product, _Part(packed.ctypes.data, work.ctypes.data, pack, rows, columns), offsets)
+
+
+def _memory_of_b(product: _Product) -> _Array:
+    return _memory(0 if product.direct else product.panels_b * best_tile().columns * product.k)
 
 
 def _memory(size: int) -> _Array:

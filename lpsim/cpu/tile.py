@@ -15,12 +15,7 @@ from numba import types
 from numba.core import config
 from numba.extending import intrinsic
 
-__all__ = ["Tile", "best_tile", "multiply_tile", "pointer", "read", "tile_for"]
-
-
-import os
-
-PF = int(os.environ.get("PF", "1"))
+__all__ = ["Tile", "best_tile", "multiply_tile", "pointer", "read", "tile_for", "transpose"]
 
 
 class Tile(NamedTuple):
@@ -162,6 +157,52 @@ def _generate(
     for (i, j), total in zip(places, totals, strict=True):
         plain = builder.select(builder.fcmp_unordered("uno", total, total), nan, total)
         builder.store(plain, vector_at(result, result_stride, i, j), align=4)
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def transpose(typing_context: Any, width: Any, lanes: Any, source: Any, source_stride: Any, target: Any) -> Any:
+    """Copy ``target[step * width + line] = source[line * source_stride + step]`` for as many steps as lanes.
+
+    ``width`` and ``lanes`` are constants, and lanes a multiple of 4.
+    """
+    sizes = width.literal_value, lanes.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _generate_transpose(builder, *sizes, *arguments[2:])
+        return context.get_dummy_value()
+
+    return types.void(width, lanes, source, types.int64, target), generate
+
+
+def _generate_transpose(builder: Any, width: int, lanes: int, source: Any, stride: Any, target: Any) -> None:
+    # Squares of 4 x 4, as many as vectors hold side by side, are what processors transpose well.
+    index, number = ir.IntType(64), ir.FloatType()
+    vector = ir.VectorType(number, lanes)
+    squares = range(0, lanes, 4)
+
+    def shuffled(x: Any, y: Any, order: list[int]) -> Any:
+        """Shuffle within each four lanes; 4 to 7 are those of y."""
+        places = [first + i % 4 + (lanes if i >= 4 else 0) for first in squares for i in order]
+        return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), lanes), places))
+
+    for top in range(0, width, 4):
+        count = min(4, width - top)
+        lines = []
+        for line in range(top, top + count):
+            place = builder.gep(source, [builder.mul(stride, index(line))])
+            lines.append(builder.load(builder.bitcast(place, vector.as_pointer()), align=4))
+        lines += [ir.Constant(vector, ir.Undefined)] * (4 - count)
+        low = [shuffled(lines[i], lines[i + 1], [0, 4, 1, 5]) for i in (0, 2)]
+        high = [shuffled(lines[i], lines[i + 1], [2, 6, 3, 7]) for i in (0, 2)]
+        part = ir.VectorType(number, count)
+        for step in range(4):
+            pairs = low if step < 2 else high
+            columns = shuffled(pairs[0], pairs[1], [2, 3, 6, 7] if step % 2 else [0, 1, 4, 5])
+            for first in squares:
+                places = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(first, first + count)))
+                column = builder.shuffle_vector(columns, ir.Constant(vector, ir.Undefined), places)
+                place = builder.gep(target, [index((first + step) * width + top)])
+                builder.store(column, builder.bitcast(place, part.as_pointer()), align=4)
 
 
 def _broadcast(builder: Any, number: Any, vector: Any) -> Any:
