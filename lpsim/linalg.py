@@ -108,9 +108,7 @@ def matmul(
 
     if out is not None:
         out = check_value_out(out, shape, unit.result_format)
-    # gemm starts at +0 by itself.
-    start = np.empty(shape, np.float32) if by_gemm and c is None else _start_values(c, shape, unit, seed)
-    accumulators = start.reshape(*batch, m, n)
+    accumulators = _start_values(c, shape, unit, seed, by_gemm).reshape(*batch, m, n)
     matrices_a = np.broadcast_to(matrix_a, (*batch, m, matrix_a.shape[-1]))
     matrices_b = np.broadcast_to(matrix_b, (*batch, matrix_b.shape[-2], n))
     if by_gemm:
@@ -160,16 +158,20 @@ def _rounded(
     )
 
 
-def _start_values(c: npt.ArrayLike | None, shape: tuple[int, ...], unit: MatrixUnit, seed: int | None) -> RealArray:
-    """Return a new array of the accumulators' start values."""
+def _start_values(
+    c: npt.ArrayLike | None, shape: tuple[int, ...], unit: MatrixUnit, seed: int | None, by_gemm: bool
+) -> RealArray:
+    """Return a new array of the accumulators' start values; `gemm` makes the zeros and the one NaN itself."""
     fmt = unit.accumulator_format
     if c is None:
-        return np.zeros(shape, fmt.carrier)
+        return np.empty(shape, fmt.carrier) if by_gemm else np.zeros(shape, fmt.carrier)
     start = as_real(c, "c").view(np.ndarray)
     try:
         full = np.broadcast_to(start, shape)
     except ValueError:
         raise ValueError(f"c has shape {start.shape}; allowed: shapes that broadcast to {shape}") from None
+    if by_gemm and full.dtype == np.float32:
+        return np.array(full, order="C")
     return _rounded(full, fmt, "c", unit.rounding, unit.overflow, unit, seed, _STREAM_C)
 
 

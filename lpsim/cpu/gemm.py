@@ -46,7 +46,7 @@ _SHARED, _GRAIN = 1 << 21, 1 << 16
 _PRIVATE = 1 << 17
 
 #: Largest result, and most multiply-adds, for which panels cost more than they bring.
-_DIRECT_SIZE, _DIRECT_STEPS = 16, 64
+_DIRECT_SIZE, _DIRECT_STEPS = 4, 192
 
 _Array = npt.NDArray[Any]
 
@@ -338,7 +338,7 @@ def _run(product: _Product, offsets: _Array) -> None:
         return
     rows, columns = (0, product.panels_a), (0, product.panels_b)
     map_ranges(
-        lambda start, stop: _compute(product, offsets[start:stop], None, rows, columns),
+        lambda start, stop: _compute(product, offsets[start:stop], 0, rows, columns, columns),
         len(offsets),
         smallest=max(1, _GRAIN // max(size, 1)),
     )
@@ -350,45 +350,50 @@ def _run_shared(product: _Product, offset: _Array) -> None:
     threads = numba.get_num_threads()
     down = min(threads, panels_a)
     right = min(threads // down, panels_b)
-    packed = None
+    memory, packed = None, 0
     if product.n * product.k > _PRIVATE:
-        packed = _memory_of_b(product)
-        address = packed.ctypes.data
-
-        def pack(start: int, stop: int) -> None:
-            work = _memory(_scratch_size(*best_tile()[:2]))
-            _kernel()(product, _Part(address, work.ctypes.data, (start, stop), (0, 0), (0, 0)), offset)
-
-        map_ranges(pack, panels_b, smallest=1)
+        memory, packed = _memory(_size_of_b(product))
+        nothing = (0, 0)
+        map_ranges(
+            lambda start, stop: _compute(product, offset, packed, nothing, nothing, (start, stop)), panels_b, smallest=1
+        )
 
     def multiply(start: int, stop: int) -> None:
         for i, j in (divmod(index, right) for index in range(start, stop)):
             rows = panels_a * i // down, panels_a * (i + 1) // down
             columns = panels_b * j // right, panels_b * (j + 1) // right
-            _compute(product, offset, packed, rows, columns)
+            _compute(product, offset, packed, rows, columns, (0, 0) if packed else columns)
 
     map_ranges(multiply, down * right, smallest=1)
+    del memory
 
 
 def _compute(
-    product: _Product, offsets: _Array, packed: _Array | None, rows: tuple[int, int], columns: tuple[int, int]
+    product: _Product,
+    offsets: _Array,
+    packed: int,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    pack: tuple[int, int],
 ) -> None:
-    """Compute a rectangle of tiles, given by its panels, of each product; first pack B's panels if they are not."""
+    """Pack panels of B, at ``packed`` or else in memory of the call's own; compute a rectangle of tiles."""
     tile = best_tile()
-    pack = (0, 0) if packed is not None else columns
-    if packed is None:
-        packed = _memory_of_b(product)
     block = min(rows[1] - rows[0], product.block) * tile.rows * product.steps
-    work = _memory(_scratch_size(tile.rows, tile.columns) + block)
-    _kernel()(product, _Part(packed.ctypes.data, work.ctypes.data, pack, rows, columns), offsets)
+    size_b = 0 if packed else _size_of_b(product)
+    memory, address = _memory(size_b + _scratch_size(tile.rows, tile.columns) + block)
+    _kernel()(product, _Part(packed or address, address + _NUMBER * size_b, pack, rows, columns), offsets)
+    del memory
 
 
-def _memory_of_b(product: _Product) -> _Array:
-    return _memory(0 if product.direct else product.panels_b * best_tile().columns * product.k)
+def _size_of_b(product: _Product) -> int:
+    return 0 if product.direct else product.panels_b * best_tile().columns * product.k
 
 
-def _memory(size: int) -> _Array:
-    """Return memory for numbers; vectors in it straddle no cache lines, which would cost two reads each."""
+def _memory(size: int) -> tuple[_Array, int]:
+    """Return an array to keep, and the address in it where ``size`` numbers may be.
+
+    Vectors there straddle no cache lines, which would cost two reads each.
+    """
     line = 64
     memory = np.empty(size + line // _NUMBER, np.float32)
-    return memory[-memory.ctypes.data % line // _NUMBER :]
+    return memory, -(-memory.ctypes.data // line) * line

@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import config
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 __all__ = ["Tile", "best_tile", "multiply_tile", "pointer", "read", "tile_for", "transpose"]
@@ -40,11 +40,9 @@ def tile_for(features: dict[str, bool]) -> Tile:
 @functools.cache
 def best_tile() -> Tile:
     """Return the tile for the processor that Numba compiles for."""
-    if config.CPU_FEATURES is not None:
-        return tile_for({name[1:]: name[0] == "+" for name in config.CPU_FEATURES.split(",")})
-    if config.CPU_NAME is not None:
-        return tile_for({})
-    return tile_for(dict(llvmlite.binding.get_host_cpu_features()))
+    chosen = config.CPU_FEATURES  # an empty string for NUMBA_CPU_NAME=generic
+    names = (get_host_cpu_features() if chosen is None else chosen).split(",")
+    return tile_for({name[1:]: name.startswith("+") for name in names})
 
 
 @intrinsic  # type: ignore[untyped-decorator]
