@@ -144,6 +144,7 @@ def test_batches(shape: tuple[int, int, int], threads: None) -> None:
     got = product(a, b, c)
     for index in np.ndindex(5, 4):
         assert_same_bits(got[index], plain(a[index], b[index], c[index]))
+    assert_same_bits(product(a[2:4, 1], b[2:4, 1], c[2:4, 1]), got[2:4, 1])
 
 
 def test_nothing_to_add() -> None:
@@ -161,6 +162,8 @@ def test_nothing_but_the_result_is_written() -> None:
     a, b = numbers(rng, (14, 9)), numbers(rng, (9, 35))
     frame = np.full((20, 50), 7, np.float32)
     gemm(a, b, frame[3:17, 4:39], zero=True)
+    assert_same_bits(frame[3:17, 4:39].copy(), plain(a, b, None))
+    gemm(a, b[:, :1], frame[3:17, 4:5], zero=True)
     assert_same_bits(frame[3:17, 4:39].copy(), plain(a, b, None))
     frame[3:17, 4:39] = 7
     assert (frame == 7).all()
