@@ -35,7 +35,7 @@ _PACKED, _COLUMNS = 1 << 22, 1 << 13
 _SHARED, _GRAIN = 1 << 21, 1 << 16
 
 #: Numbers in B that each thread packs for itself, as to wait for others would take longer.
-_PRIVATE = 1 << 17
+_PRIVATE = 1 << 18
 
 #: Largest result, and most multiply-adds, for which panels cost more than they bring.
 _DIRECT_SIZE, _DIRECT_STEPS = 4, 192
@@ -133,7 +133,7 @@ def _batch_offsets(matrix: _Array) -> _Array:
 def _run(product: Product, offsets: _Array) -> None:
     """Compute the products of a batch with as many threads as are worth it."""
     size, threads = product.m * product.n * product.k, numba.get_num_threads()
-    few = 1 < threads and len(offsets) < 4 * threads
+    few = threads > 1 and len(offsets) < 4 * threads
     if few and size >= _SHARED and not product.direct:
         for index in range(len(offsets)):
             _run_shared(product, offsets[index : index + 1])
