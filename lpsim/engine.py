@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 
 from lpsim.arguments import RealArray
+from lpsim.arithmetic import add
+from lpsim.core.nearest import NearestParams
 from lpsim.core.params import Params
+from lpsim.cpu.gemm import gemm
 from lpsim.cpu.matmul import native_matmul_kernel
 from lpsim.cpu.orders import INNER, StepParams, order_kernel
 from lpsim.dots import accumulate_dots
 from lpsim.formats import Format, float32, float64
-from lpsim.parameters import parameters
+from lpsim.parameters import nearest_parameters, parameters
 from lpsim.parts import Part, over_parts, read_only, step_seeds
 from lpsim.rounding import Overflow, Rounding
+from lpsim.steps import step_runner
 from lpsim.units import MatrixUnit
 
 __all__ = ["Engine"]
 
 _FLUSH = {None: None, "rounded": 0, "before": 1, "after": 1}
+
+#: How many times as quick as the careful kernel those in vectors are.
+_SPEED = 16
 
 
 class Engine:
@@ -38,6 +48,21 @@ class Engine:
         formats += [unit.product_format] if unit.product_format is not None else []
         #: float32 operands are the faster ones, where all formats are in it.
         self._narrow = np.dtype(np.float32 if all(fmt.carrier == np.float32 for fmt in formats) else np.float64)
+        plain = unit.dot is None and unit.product_format is None and unit.flush_results is None
+        modes = (unit.rounding, unit.overflow) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
+        by_fma = plain and modes and unit.order == "sequential"
+        #: Whether the processor's own fma does the steps of the unit, and whether in the product of `gemm`.
+        self.is_native = by_fma and unit.accumulator_format == float64
+        self.is_gemm = by_fma and unit.accumulator_format == float32 and self._narrow == np.float32
+
+    def short_rounding(self, fmt: Format, dtype: np.dtype[Any]) -> tuple[bool, NearestParams | None]:
+        """Return whether `gemm` can round an operand of that dtype to its input format itself, and how."""
+        unit = self._unit
+        ordinary = (unit.input_rounding, unit.input_overflow) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
+        if not (self.is_gemm and ordinary and unit.flush_inputs is None and dtype == np.float32):
+            return False, None
+        short = nearest_parameters(fmt)
+        return fmt == float32 or short is not None, short
 
     def accumulate(
         self, a: RealArray, b: RealArray, out: RealArray, start: int, scales: tuple[RealArray, RealArray]
@@ -55,26 +80,43 @@ class Engine:
         scales : tuple of ndarray
             Scales of A, shape (m, blocks), and of B, shape (n, blocks); without blocks where there are none.
         """
-        if self._unit.dot is not None:
-            accumulate_dots(a, b, out, self._unit, self._seed, start, scales)
+        unit = self._unit
+        if unit.dot is not None:
+            accumulate_dots(a, b, out, unit, self._seed, start, scales)
             return
-        dtype = out.dtype if self._is_native else self._narrow
+        order = unit.summation
+        if (
+            order.block is not None
+            and order.inner == "sequential"
+            and not unit.is_stochastic
+            and not unit.flush_results
+        ):
+            self._sum_blocks(a, b, out, order.block)
+            return
+        dtype = out.dtype if self.is_native else self._narrow
         a, b, accumulators = read_only(a, dtype), read_only(b, dtype), np.ascontiguousarray(out, dtype)
-        part = self._native(a, b, accumulators) if self._is_native else self._steps(a, b, accumulators, start)
-        over_parts(part, a, b)
+        if self.is_gemm:
+            gemm(a, b, accumulators)
+        elif self.is_native:
+            over_parts(self._native(a, b, accumulators), a, b)
+        else:
+            runner = None if unit.flush_results else step_runner(a, b, accumulators, unit, self._seed, start)
+            over_parts(runner or self.carefully(a, b, accumulators, start), a, b, 1 if runner is None else _SPEED)
         if accumulators is not out:
             out[...] = accumulators
 
-    @property
-    def _is_native(self) -> bool:
-        """Whether the processor's own fma does the steps of the unit."""
+    def _sum_blocks(self, a: RealArray, b: RealArray, out: RealArray, block: int) -> None:
+        """Sum each block of terms from +0 as a unit without blocks, and add the sums to the accumulators."""
         unit = self._unit
-        fits = unit.accumulator_format == float64 or (
-            unit.accumulator_format == float32 and unit.a_format.carrier == unit.b_format.carrier == np.float32
+        inner = dataclasses.replace(
+            unit, order="sequential", outer_format=unit.accumulator_format, outer_rounding=unit.rounding
         )
-        plain = unit.product_format is None and unit.flush_results is None
-        modes = (unit.rounding, unit.overflow) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
-        return fits and plain and modes and unit.order == "sequential"
+        engine = Engine(inner, self._seed)
+        nothing = np.zeros((0, 0))
+        for first in range(0, a.shape[1], block):
+            sums = np.zeros(out.shape, inner.accumulator_format.carrier)
+            engine.accumulate(a[:, first : first + block], b[first : first + block], sums, 0, (nothing, nothing))
+            add(out, sums, unit.outer_format, rounding=unit.outer_rounding, overflow=unit.overflow, out=out)
 
     def _parameters(self, fmt: Format, rounding: Rounding) -> Params:
         tininess = "before" if self._unit.flush_results == "before" else "after"
@@ -84,7 +126,12 @@ class Engine:
         kernel = native_matmul_kernel()
         return lambda rows, columns: kernel(a, b, out, rows, columns)
 
-    def _steps(self, a: RealArray, b: RealArray, out: RealArray, start: int) -> Part:
+    def carefully(self, a: RealArray, b: RealArray, out: RealArray, start: int) -> Part:
+        """Return what computes parts of the product one rounding after the other, for any unit without a dot.
+
+        The matrices are C-contiguous and of one dtype that holds all values of the unit's formats, and ``a`` and ``b``
+        are read-only.
+        """
         unit, order, kernel = self._unit, self._unit.summation, order_kernel()
         accumulator = self._parameters(unit.accumulator_format, unit.rounding)
         product = None if unit.product_format is None else self._parameters(unit.product_format, unit.rounding)

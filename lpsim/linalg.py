@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_seed, check_value_out
+from lpsim.core.nearest import NearestParams
+from lpsim.cpu.gemm import gemm
 from lpsim.elementwise import round_real
 from lpsim.engine import Engine
 from lpsim.formats import Format
@@ -85,9 +87,9 @@ def matmul(
     for name, array in (("a", left), ("b", right)):
         if array.ndim == 0:
             raise ValueError(f"{name} is 0-d; allowed: at least one axis")
-    left = _rounded(left, unit.a_format, "a", unit.input_rounding, unit.input_overflow, unit, seed, _STREAM_A)
-    right = _rounded(right, unit.b_format, "b", unit.input_rounding, unit.input_overflow, unit, seed, _STREAM_B)
-    left, right = _flushed(left, unit.a_format, unit), _flushed(right, unit.b_format, unit)
+    engine = Engine(unit, number)
+    left, round_a = _operand(left, unit.a_format, "a", unit, engine, seed, _STREAM_A)
+    right, round_b = _operand(right, unit.b_format, "b", unit, engine, seed, _STREAM_B)
     vector_a, vector_b = left.ndim == 1, right.ndim == 1
     matrix_a = left[np.newaxis, :] if vector_a else left
     matrix_b = right[:, np.newaxis] if vector_b else right
@@ -107,12 +109,13 @@ def matmul(
 
     if out is not None:
         out = check_value_out(out, shape, unit.result_format)
-    accumulators = _start_values(c, shape, unit, seed).reshape(*batch, m, n)
+    accumulators = _start_values(c, shape, unit, engine, seed).reshape(*batch, m, n)
     matrices_a = np.broadcast_to(matrix_a, (*batch, m, matrix_a.shape[-1]))
     matrices_b = np.broadcast_to(matrix_b, (*batch, matrix_b.shape[-2], n))
+    if engine.is_gemm:
+        gemm(matrices_a, matrices_b, accumulators, round_a, round_b, zero=c is None)
     scales_a, scales_b = _scales(a_scale, b_scale, unit, batch, m, matrix_a.shape[-1], n)
-    engine = Engine(unit, number)
-    for position, index in enumerate(np.ndindex(batch)):
+    for position, index in enumerate(() if engine.is_gemm else np.ndindex(batch)):
         scales = (scales_a[index], scales_b[index])
         engine.accumulate(matrices_a[index], matrices_b[index], accumulators[index], position * m * n, scales)
     result = accumulators.reshape(shape)
@@ -126,6 +129,17 @@ def matmul(
         out[...] = result
         return out
     return result if result.ndim else result[()]
+
+
+def _operand(
+    array: RealArray, fmt: Format, argument: str, unit: MatrixUnit, engine: Engine, seed: int | None, stream: int
+) -> tuple[RealArray, NearestParams | None]:
+    """Return a matrix and how the engine is to round it while it multiplies; otherwise it is rounded."""
+    by_engine, rounding = engine.short_rounding(fmt, array.dtype)
+    if by_engine and array.flags.aligned:
+        return array, rounding
+    rounded = _rounded(array, fmt, argument, unit.input_rounding, unit.input_overflow, unit, seed, stream)
+    return _flushed(rounded, fmt, unit), None
 
 
 def _rounded(
@@ -144,16 +158,20 @@ def _rounded(
     )
 
 
-def _start_values(c: npt.ArrayLike | None, shape: tuple[int, ...], unit: MatrixUnit, seed: int | None) -> RealArray:
-    """Return a new array of the accumulators' start values."""
+def _start_values(
+    c: npt.ArrayLike | None, shape: tuple[int, ...], unit: MatrixUnit, engine: Engine, seed: int | None
+) -> RealArray:
+    """Return a new array of the accumulators' start values; `gemm` makes the zeros and the one NaN itself."""
     fmt = unit.outer_format
     if c is None:
-        return np.zeros(shape, fmt.carrier)
+        return np.empty(shape, fmt.carrier) if engine.is_gemm else np.zeros(shape, fmt.carrier)
     start = as_real(c, "c").view(np.ndarray)
     try:
         full = np.broadcast_to(start, shape)
     except ValueError:
         raise ValueError(f"c has shape {start.shape}; allowed: shapes that broadcast to {shape}") from None
+    if engine.is_gemm and full.dtype == np.float32 and unit.flush_inputs is None:
+        return np.array(full, order="C")
     rounded = _rounded(full, fmt, "c", unit.outer_rounding, unit.overflow, unit, seed, _STREAM_C)
     return _flushed(rounded, fmt, unit)
 

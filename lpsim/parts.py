@@ -17,7 +17,7 @@ __all__ = ["Part", "over_parts", "read_only", "step_seeds"]
 _GRAIN = 1 << 15
 
 #: What computes the elements in (start, stop) of the rows and of the columns of a product.
-Part = Callable[[tuple[int, int], tuple[int, int]], None]
+Part = Callable[[tuple[int, int], tuple[int, int]], object]
 
 
 def over_parts(part: Part, a: RealArray, b: RealArray, grain: int = 1) -> None:

@@ -111,7 +111,7 @@ def step_runner(
     -------
     callable or None
         ``run(rows, columns)`` with two (start, stop); it may run at the same time for different parts of ``out``.
-        The bits are those of `lpsim.cpu.matmul.matmul_kernel`.
+        The bits are those of `lpsim.cpu.orders.order_kernel`.
     """
     found = _passes(unit, False)
     if found is None:

@@ -8,7 +8,7 @@ import pytest
 from comparing import assert_same
 
 import lpsim as lp
-from lpsim.core.nearest import nearest_by_addition, nearest_by_bits
+from lpsim.core.nearest import nearest_by_addition, nearest_by_bits, round_nearest
 from lpsim.parameters import nearest_parameters
 
 
@@ -49,3 +49,29 @@ def test_same_as_the_rounding_function(name: str) -> None:
 @pytest.mark.parametrize("name", ["E5M10_nosubnormals", "e5m2fnuz", "E8M0", "E9M3", "E3M0_unsigned", "double", "E8M23"])
 def test_formats_without_a_short_way(name: str) -> None:
     assert nearest_parameters(lp.format(name)) is None
+
+
+@numba.njit
+def _round_nearest_all(x, f):  # type: ignore[no-untyped-def]
+    out = np.empty_like(x)
+    for i in range(x.size):
+        out[i] = round_nearest(x[i], f)
+    return out
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "e3m4", "e2m3fn"])
+def test_any_number(name: str) -> None:
+    fmt = lp.format(name)
+    f = nearest_parameters(fmt)
+    assert f is not None
+    rng = np.random.default_rng(1)
+    bits = rng.integers(0, 1 << 32, 200_000, dtype=np.uint32)
+    # Ties and their neighbours; NaNs of any payload; the ends of the range.
+    bits[::2] = (bits[::2] >> f.shift << f.shift) | (1 << (f.shift - 1))
+    bits[::4] += rng.integers(-1, 2, bits[::4].size).astype(np.uint32)
+    bits[:8] = [0, 1 << 31, 0x7F800000, 0xFF800000, 0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001, 0xFF800001]
+    half_step = np.float32(2.0 ** (fmt.emax - fmt.mantissa_bits - 1))
+    with np.errstate(over="ignore"):
+        ends = (np.float32(fmt.max) + half_step * np.arange(-4, 5)).astype(np.float32)
+    x = np.concatenate([bits.view(np.float32), ends, -ends, np.nextafter(ends, np.float32(0)), np.float32([3.4e38])])
+    np.testing.assert_array_equal(_round_nearest_all(x, f).view(np.uint32), lp.round(x, fmt).view(np.uint32))

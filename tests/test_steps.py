@@ -11,11 +11,10 @@ import pytest
 from comparing import assert_same
 
 import lpsim as lp
-from lpsim import linalg, reference
+from lpsim import parts, reference
 from lpsim import steps as steps_module
 from lpsim.core.nearest import nearest_by_fma
-from lpsim.cpu.matmul import matmul_kernel
-from lpsim.parameters import parameters
+from lpsim.engine import Engine
 from lpsim.steps import _passes, step_runner
 
 
@@ -94,12 +93,7 @@ def dtype_of(unit: lp.MatrixUnit) -> Any:
 
 def careful(a: np.ndarray, b: np.ndarray, c: np.ndarray, unit: lp.MatrixUnit) -> np.ndarray:
     out = c.copy()
-    kernel = matmul_kernel(fused=unit.product_format is None, stochastic=unit.is_stochastic)
-    product, accumulator = (
-        parameters(fmt, unit.rounding, unit.overflow, unit.random_bits)
-        for fmt in (unit.product_format or unit.accumulator_format, unit.accumulator_format)
-    )
-    kernel(a, b, out, (0, out.shape[0]), (0, out.shape[1]), SEED, 0, product, accumulator)
+    Engine(unit, SEED).carefully(a, b, out, 0)((0, out.shape[0]), (0, out.shape[1]))
     return out
 
 
@@ -335,7 +329,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     before = numba.get_num_threads()
     if request.param > numba.config.NUMBA_NUM_THREADS:
         pytest.skip("needs two threads")
-    monkeypatch.setattr(linalg, "_GRAIN", 1)
+    monkeypatch.setattr(parts, "_GRAIN", 1)
     numba.set_num_threads(request.param)
     yield request.param
     numba.set_num_threads(before)

@@ -21,6 +21,7 @@ __all__ = [
     "nearest_by_addition",
     "nearest_by_bits",
     "nearest_by_fma",
+    "round_nearest",
     "toward_zero_by_fma",
     "truncated",
 ]
@@ -150,3 +151,18 @@ def truncated(x: Any, error: Any) -> Any:
     Infinities, of which the error is a NaN, stay.
     """
     return _one_below(x, error) if abs(error) > 0 else x
+
+
+@core_function
+def round_nearest(x: Any, f: Any) -> Any:
+    """Round x, any binary32 number, as `lpsim.core.rounding` does under `Overflow.IEEE`."""
+    if f.by_bits != 0:
+        rounded = nearest_by_bits(x, f)
+    else:
+        largest, overflow = np.float32(f.max), np.float32(f.overflow)
+        magnitude = abs(x)
+        # Twice the largest value is in the range of the short way; a NaN goes through it as one.
+        magnitude = largest + largest if magnitude > largest + largest else magnitude
+        magnitude = nearest_by_addition(magnitude, f)
+        rounded = np.copysign(overflow if magnitude > largest else magnitude, x)
+    return np.float32(np.nan) if (x != x) | (rounded != rounded) else rounded

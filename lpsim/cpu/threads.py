@@ -39,7 +39,7 @@ def _executor() -> ThreadPoolExecutor:
         return _pool
 
 
-def map_ranges(function: Callable[[int, int], None], size: int, *, smallest: int) -> None:
+def map_ranges(function: Callable[[int, int], object], size: int, *, smallest: int) -> None:
     """Call ``function(start, stop)`` over consecutive ranges that cover ``range(size)``, in parallel.
 
     Parameters
