@@ -30,7 +30,14 @@ UNIT = {
     "rounding": "ties_to_even",
     "overflow": "ieee",
     "order": "sequential",
+    "outer_format": None,
+    "outer_rounding": None,
     "output_format": None,
+    "dot": None,
+    "scale_format": None,
+    "scale_block": None,
+    "flush_inputs": None,
+    "flush_results": None,
     "random_bits": 32,
 }
 
