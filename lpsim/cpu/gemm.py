@@ -31,8 +31,9 @@ _BLOCK = 5 << 15
 #: Numbers in packed B, which stays in the third cache, and its most columns.
 _PACKED, _COLUMNS = 1 << 22, 1 << 13
 
-#: Multiply-adds of one product that are worth all threads, and of many that are worth a thread.
-_SHARED, _GRAIN = 1 << 21, 1 << 16
+#: Multiply-adds of one product that are worth all threads (below, to wake them takes as long as they save), and of
+#: a batch that are worth a thread.
+_SHARED, _GRAIN = 1 << 24, 1 << 16
 
 #: Numbers in B that each thread packs for itself, as to wait for others would take longer.
 _PRIVATE = 1 << 18
