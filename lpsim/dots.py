@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lpsim.arguments import RealArray
 from lpsim.arithmetic import add
 from lpsim.core.dot import CDNA3, CDNA3_SPLIT, EXACT, TRUNCATE, DotParams
+from lpsim.counts import Counter
 from lpsim.cpu.dots import dot_kernel
 from lpsim.cpu.fused import DIRECT_EXPONENTS, NO_EXPONENT, FusedParams, fused_kernel, split_kernel
 from lpsim.formats import Format
@@ -39,13 +40,14 @@ def accumulate_dots(
     seed: np.uint64,
     start: int,
     scales: tuple[RealArray, RealArray],
+    counter: Counter | None = None,
 ) -> None:
     """Add the product of two matrices to the accumulators in ``out``; see `lpsim.engine.Engine.accumulate`."""
     accumulators = np.ascontiguousarray(out, np.float64)
-    if _is_vectorised(unit):
+    if counter is None and _is_vectorised(unit):
         _accumulate_in_vectors(np.asarray(a, np.float64), np.asarray(b, np.float64), accumulators, unit)
     else:
-        _accumulate_carefully(a, b, accumulators, unit, step_seeds(unit, seed), start, scales)
+        _accumulate_carefully(a, b, accumulators, unit, step_seeds(unit, seed), start, scales, counter)
     if accumulators is not out:
         out[...] = accumulators
 
@@ -58,6 +60,7 @@ def _accumulate_carefully(
     seeds: tuple[np.uint64 | None, np.uint64 | None],
     start: int,
     scales: tuple[RealArray, RealArray],
+    counter: Counter | None = None,
 ) -> None:
     kernel, f = dot_kernel(), _parameters(unit)
     left, right = read_only(a, _DOUBLE), read_only(b.T, _DOUBLE)
@@ -66,7 +69,11 @@ def _accumulate_carefully(
     outer = parameters(unit.outer_format, unit.outer_rounding, unit.overflow, unit.random_bits)
 
     def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        kernel(left, right, a_scale, b_scale, out, rows, columns, seeds, start, accumulator, outer, f)
+        arguments = (left, right, a_scale, b_scale, out, rows, columns, seeds, start, accumulator, outer, f)
+        if counter is None:
+            kernel(*arguments, None)
+        else:
+            counter.counting(lambda counts: kernel(*arguments, counts))
 
     over_parts(part, a, b)
 

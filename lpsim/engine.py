@@ -11,6 +11,7 @@ from lpsim.arguments import RealArray
 from lpsim.arithmetic import add
 from lpsim.core.nearest import NearestParams
 from lpsim.core.params import Params
+from lpsim.counts import Counter
 from lpsim.cpu.gemm import gemm
 from lpsim.cpu.matmul import native_matmul_kernel
 from lpsim.cpu.orders import INNER, StepParams, order_kernel
@@ -39,9 +40,12 @@ class Engine:
         The unit.
     seed : uint64
         Seed of stochastic modes.
+    counter : Counter, optional
+        Counts what happens in the steps, which only the careful kernels can.
     """
 
-    def __init__(self, unit: MatrixUnit, seed: np.uint64) -> None:
+    def __init__(self, unit: MatrixUnit, seed: np.uint64, counter: Counter | None = None) -> None:
+        self._counter = counter
         self._unit = unit
         self._seed = seed
         formats = [unit.a_format, unit.b_format, unit.accumulator_format, unit.outer_format]
@@ -50,7 +54,7 @@ class Engine:
         self._narrow = np.dtype(np.float32 if all(fmt.carrier == np.float32 for fmt in formats) else np.float64)
         plain = unit.dot is None and unit.product_format is None and unit.flush_results is None
         modes = (unit.rounding, unit.overflow) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
-        by_fma = plain and modes and unit.order == "sequential"
+        by_fma = plain and modes and unit.order == "sequential" and counter is None
         #: Whether the processor's own fma does the steps of the unit, and whether in the product of `gemm`.
         self.is_native = by_fma and unit.accumulator_format == float64
         self.is_gemm = by_fma and unit.accumulator_format == float32 and self._narrow == np.float32
@@ -82,15 +86,11 @@ class Engine:
         """
         unit = self._unit
         if unit.dot is not None:
-            accumulate_dots(a, b, out, unit, self._seed, start, scales)
+            accumulate_dots(a, b, out, unit, self._seed, start, scales, self._counter)
             return
         order = unit.summation
-        if (
-            order.block is not None
-            and order.inner == "sequential"
-            and not unit.is_stochastic
-            and not unit.flush_results
-        ):
+        plain = unit.flush_results is None and self._counter is None
+        if order.block is not None and order.inner == "sequential" and plain and not unit.is_stochastic:
             self._sum_blocks(a, b, out, order.block)
             return
         dtype = out.dtype if self.is_native else self._narrow
@@ -100,7 +100,7 @@ class Engine:
         elif self.is_native:
             over_parts(self._native(a, b, accumulators), a, b)
         else:
-            runner = None if unit.flush_results else step_runner(a, b, accumulators, unit, self._seed, start)
+            runner = step_runner(a, b, accumulators, unit, self._seed, start) if plain else None
             over_parts(runner or self.carefully(a, b, accumulators, start), a, b, 1 if runner is None else _SPEED)
         if accumulators is not out:
             out[...] = accumulators
@@ -139,10 +139,20 @@ class Engine:
             leaf=product or accumulator,
             accumulator=accumulator,
             outer=self._parameters(unit.outer_format, unit.outer_rounding),
+            counts=None,
             flush=_FLUSH[unit.flush_results],
             inner=INNER[order.inner],
             lanes=order.lanes,
             block=order.block or 0,
         )
         seeds = step_seeds(unit, self._seed)
-        return lambda rows, columns: kernel(a, b, out, rows, columns, seeds, start, product, steps)
+        counter = self._counter
+
+        def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+            arguments = (a, b, out, rows, columns, seeds, start, product)
+            if counter is None:
+                kernel(*arguments, steps)
+            else:
+                counter.counting(lambda counts: kernel(*arguments, steps._replace(counts=counts)))
+
+        return part

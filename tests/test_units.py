@@ -379,3 +379,67 @@ def test_contradictions_are_refused(case: str) -> None:
     call, error, message = BAD[case]
     with pytest.raises(error, match=message):
         call()
+
+
+# What happened in a product.
+
+
+def test_stats_count_every_rounding() -> None:
+    a = [[300.0, 1e9, 2.0**-14, 1.0]]
+    b = [[300.0], [1e-9], [2.0**-12], [2049.0]]
+    product, stats = lp.matmul(a, b, lp.units.fp16_fp16acc, c=[[1e-9]], stats=True)
+    # Inputs: 1e9 overflows, 1e-9 (twice) underflows; steps: 300 * 300 overflows, 2**-26 underflows; 2049 is inexact.
+    assert (stats.inputs.overflow, stats.inputs.underflow, stats.inputs.saturated) == (1, 2, 0)
+    assert (stats.steps.overflow, stats.steps.underflow, stats.steps.invalid) == (1, 1, 1)  # and inf * 0
+    assert np.isnan(product[0, 0])
+    assert stats.output == (0, 0, 0, 0)
+    assert str(stats).startswith("inputs: overflow 1, saturated 0, underflow 2, invalid 0\nsteps: overflow 1,")
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16_fp16acc", "h100.fp16_fp16", "amx.bf16", "arm.bfdot", "saturating"])
+def test_stats_change_no_bit_and_agree_with_the_reference(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lpsim.reference import matrix, steps
+
+    unit = (
+        lp.units.get(name)
+        if name != "saturating"
+        else lp.MatrixUnit("half", accumulator_format="e4m3fn", overflow="saturate", order="pairwise")
+    )
+    rng = np.random.default_rng(list(name.encode()))
+    a, b, c = matrices(unit, (3, 40, 4), rng, "wide")
+    product, stats = lp.matmul(a, b, unit, c, stats=True)
+    assert_same_bits(product, lp.matmul(a, b, unit, c))
+    counted = np.zeros(4, int)
+    deliver = steps.Steps.deliver
+    plain = matrix.deliver
+
+    def counting(self: Any, exact: Any, to: Any, number: int) -> float:
+        tininess = "before" if self.flush == "before" else "after"
+        _, flags = plain(exact, to.grid, to.rounding, to.overflow, to.random_bits, 0, tininess)
+        value = deliver(self, exact, to, number)
+        kept = plain(exact, to.grid, to.rounding, to.overflow, to.random_bits, 0, tininess)[0]
+        over = bool(flags & lp.Flag.OVERFLOW)
+        flushed = value == 0 and kept != 0
+        counted[:] += over, over and np.isfinite(value), bool(flags & lp.Flag.UNDERFLOW) or flushed, flags & 1
+        return value
+
+    monkeypatch.setattr(steps.Steps, "deliver", counting)
+    if unit.order == "sequential" and unit.dot is None:
+        # The reference's way on pairs of integers does not deliver every step.
+        order = steps.order_parts("sequential")
+        x, y = (reference.matmul(m, np.eye(m.shape[1]), lp.MatrixUnit(fmt, "double", accumulator_format="double"))
+                for m, fmt in ((a, unit.a_format), (b, unit.b_format)))  # fmt: skip
+        start = lp.round(c, unit.outer_format)
+        for i, j in np.ndindex(start.shape):
+            to = [matrix.Rounder(matrix.grid_of(f), unit.rounding, unit.overflow, 32) if f else None
+                  for f in (unit.product_format, unit.accumulator_format)]  # fmt: skip
+            chain = steps.Steps(to[0], to[1], to[1], None, 0)
+            steps.sum_products(float(start[i, j]), x[i].tolist(), y[:, j].tolist(), chain, order)
+    else:
+        reference.matmul(a, b, unit, c)
+    assert list(stats.steps) == counted.tolist()
+
+
+def test_stats_are_true_or_false() -> None:
+    with pytest.raises(TypeError, match="stats is 'yes'; allowed: True or False"):
+        lp.matmul([1], [1], stats="yes")

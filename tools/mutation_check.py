@@ -251,9 +251,9 @@ FAULTS = (
     ),
     Fault(
         "a matrix product forgets its start values",
-        "lpsim/linalg.py",
-        'rounded = _rounded(full, fmt, "c", unit.outer_rounding,',
-        'rounded = _rounded(0 * full, fmt, "c", unit.outer_rounding,',
+        "lpsim/operands.py",
+        'self._rounded(full, fmt, "c", unit.outer_rounding,',
+        'self._rounded(0 * full, fmt, "c", unit.outer_rounding,',
         "tests/test_units.py tests/test_matmul.py",
     ),
     Fault(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lpsim.core.counters import count
 from lpsim.core.dot import (
     CDNA3,
     CDNA3_SPLIT,
@@ -163,10 +164,14 @@ def _dot(a: Any, b: Any, a_scale: Any, b_scale: Any, first: Any, step: Any, acc:
 
 
 @kernel_part
-def _settle(parts: Any, key: Any, number: Any, f: Any) -> Any:
+def _settle(parts: Any, key: Any, number: Any, f: Any, counts: Any) -> Any:
     if key is None:
-        return round_parts(parts, f)[0]
-    return round_parts_stochastic(parts, random_integer(word_at(key, number), f), f)[0]
+        value, flags = round_parts(parts, f)
+    else:
+        value, flags = round_parts_stochastic(parts, random_integer(word_at(key, number), f), f)
+    if counts is not None:
+        count(counts, flags, False, value)
+    return value
 
 
 @kernel_part
@@ -175,12 +180,13 @@ def _key(seed: Any, index: Any) -> Any:
 
 
 def dot_kernel() -> Callable[..., None]:
-    """Return ``kernel(a, b, a_scale, b_scale, out, rows, columns, seeds, start, accumulator, outer, dot)``.
+    """Return ``kernel(a, b, a_scale, b_scale, out, rows, columns, seeds, start, accumulator, outer, dot, counts)``.
 
     ``a``, ``out`` and ``a_scale`` are C-contiguous; ``b`` and ``b_scale`` are transposed, so that a row is a column
     of B. ``rows`` and ``columns`` are (start, stop); that part of ``out`` holds the start values and receives
     the results. ``seeds`` are those of dots and of outer additions, each None unless its mode is stochastic; ``start``
-    is the index of ``out[0, 0]`` in the whole result.
+    is the index of ``out[0, 0]`` in the whole result. ``counts`` is None, or an int64 array for
+    `lpsim.core.counters.count`.
     """
     return _build(source_fingerprint())
 
@@ -189,7 +195,7 @@ def dot_kernel() -> Callable[..., None]:
 def _build(fingerprint: int) -> Callable[..., None]:
     def kernel(
         a: Any, b: Any, a_scale: Any, b_scale: Any, out: Any, rows: Any, columns: Any, seeds: Any, start: Any,
-        accumulator: Any, outer: Any, f: Any,
+        accumulator: Any, outer: Any, f: Any, counts: Any,
     ) -> None:  # fmt: skip
         assert fingerprint >= 0
         depth = a.shape[1]
@@ -207,10 +213,10 @@ def _build(fingerprint: int) -> Callable[..., None]:
                         # The runs of a dot are as far apart as the block has dots.
                         begin, step = first + d * f.run, dots * f.run
                         parts = _dot(a[i], b[j], a_scale[i], b_scale[j], begin, step, part, f, expansion)
-                        part = _settle(parts, key, 2 * (first + (d + 1) * f.terms - 1) + 1, accumulator)
+                        part = _settle(parts, key, 2 * (first + (d + 1) * f.terms - 1) + 1, accumulator, counts)
                     if f.block > 0:
                         parts = exact_add(acc, part, outer)
-                        acc = _settle(parts, outer_key, 2 * (first + size - 1) + 1 + (_OUTER << 40), outer)
+                        acc = _settle(parts, outer_key, 2 * (first + size - 1) + 1 + (_OUTER << 40), outer, counts)
                     else:
                         acc = part
                 out[i, j] = acc

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lpsim.core.bits import scale
+from lpsim.core.counters import count
 from lpsim.core.exact import exact_add, exact_fma, exact_mul
 from lpsim.core.random import random_integer, stream_key, word_at
 from lpsim.core.rounding import round_parts, round_parts_stochastic
@@ -39,6 +40,7 @@ class StepParams(NamedTuple):
     leaf: Any  # Params of products that stand alone: product or accumulator
     accumulator: Any  # Params
     outer: Any  # Params
+    counts: Any  # None, or an int64 array for `lpsim.core.counters.count`
     flush: Any  # what becomes zero; None: nothing, 0: what is subnormal once rounded, 1: what is tiny
     inner: int
     lanes: int
@@ -46,47 +48,50 @@ class StepParams(NamedTuple):
 
 
 @kernel_part
-def _settle(parts: Any, keys: Any, j: Any, number: Any, f: Any, flush: Any) -> Any:
+def _settle(parts: Any, keys: Any, j: Any, number: Any, f: Any, flush: Any, counts: Any) -> Any:
     """Round an exact result with the random word of that number."""
     if keys is None:
         value, flags = round_parts(parts, f)
     else:
         value, flags = round_parts_stochastic(parts, random_integer(word_at(keys[j], number), f), f)
-    if flush is None:
-        return value
-    subnormal = (value != 0.0) & (abs(value) < scale(_ONE, f.emin))
-    tiny = subnormal | ((flush > 0) & ((flags & _UNDERFLOW) != 0))
-    return np.copysign(0.0, value) if tiny else value
+    tiny = False
+    if flush is not None:
+        subnormal = (value != 0.0) & (abs(value) < scale(_ONE, f.emin))
+        tiny = subnormal | ((flush > 0) & ((flags & _UNDERFLOW) != 0))
+        value = np.copysign(0.0, value) if tiny else value
+    if counts is not None:
+        count(counts, flags, tiny, value)
+    return value
 
 
 @kernel_part
-def _multiply(factor: Any, terms: Any, out: Any, keys: Any, number: Any, f: Any, flush: Any) -> None:
+def _multiply(factor: Any, terms: Any, out: Any, keys: Any, number: Any, f: Any, s: Any) -> None:
     for j in range(out.size):
-        out[j] = _settle(exact_mul(factor, terms[j], f), keys, j, number, f, flush)
+        out[j] = _settle(exact_mul(factor, terms[j], f), keys, j, number, f, s.flush, s.counts)
 
 
 # Sums are made in place: were two arguments the same row, compiled loops would not be vectorised.
 
 
 @kernel_part
-def _add_to(acc: Any, sign: Any, y: Any, keys: Any, number: Any, f: Any, flush: Any) -> None:
+def _add_to(acc: Any, sign: Any, y: Any, keys: Any, number: Any, f: Any, s: Any) -> None:
     for j in range(acc.size):
-        acc[j] = _settle(exact_add(acc[j], sign * y[j], f), keys, j, number, f, flush)
+        acc[j] = _settle(exact_add(acc[j], sign * y[j], f), keys, j, number, f, s.flush, s.counts)
 
 
 @kernel_part
-def _fma_to(acc: Any, factor: Any, terms: Any, keys: Any, number: Any, f: Any, flush: Any) -> None:
+def _fma_to(acc: Any, factor: Any, terms: Any, keys: Any, number: Any, f: Any, s: Any) -> None:
     for j in range(acc.size):
-        acc[j] = _settle(exact_fma(factor, terms[j], acc[j], f), keys, j, number, f, flush)
+        acc[j] = _settle(exact_fma(factor, terms[j], acc[j], f), keys, j, number, f, s.flush, s.counts)
 
 
 @kernel_part
 def _accumulate(acc: Any, factor: Any, terms: Any, keys: Any, k: Any, product: Any, s: Any, spare: Any) -> None:
     if product is None:
-        _fma_to(acc, factor, terms, keys, 2 * k + 1, s.accumulator, s.flush)
+        _fma_to(acc, factor, terms, keys, 2 * k + 1, s.accumulator, s)
     else:
-        _multiply(factor, terms, spare, keys, 2 * k, product, s.flush)
-        _add_to(acc, acc.dtype.type(1), spare, keys, 2 * k + 1, s.accumulator, s.flush)
+        _multiply(factor, terms, spare, keys, 2 * k, product, s)
+        _add_to(acc, acc.dtype.type(1), spare, keys, 2 * k + 1, s.accumulator, s)
 
 
 @kernel_part
@@ -104,10 +109,10 @@ def _compensated(row: Any, b: Any, first: Any, last: Any, acc: Any, keys: Any, p
         corrected[:] = -lost
         _accumulate(corrected, row[k], b[k], keys, k, product, s, spare)
         total[:] = acc
-        _add_to(total, one, corrected, keys, 2 * k + 1 + (1 << 40), s.accumulator, s.flush)
+        _add_to(total, one, corrected, keys, 2 * k + 1 + (1 << 40), s.accumulator, s)
         lost[:] = total
-        _add_to(lost, -one, acc, keys, 2 * k + 1 + (2 << 40), s.accumulator, s.flush)
-        _add_to(lost, -one, corrected, keys, 2 * k + 1 + (3 << 40), s.accumulator, s.flush)
+        _add_to(lost, -one, acc, keys, 2 * k + 1 + (2 << 40), s.accumulator, s)
+        _add_to(lost, -one, corrected, keys, 2 * k + 1 + (3 << 40), s.accumulator, s)
         acc[:] = total
 
 
@@ -118,7 +123,7 @@ def _merge(stack: Any, levels: Any, ends: Any, top: Any, keys: Any, s: Any) -> N
     levels[left] += 1
     ends[left] = max(ends[left], ends[right])
     number = 2 * ends[left] + 1 + (levels[left] << 40)
-    _add_to(stack[left], stack.dtype.type(1), stack[right], keys, number, s.accumulator, s.flush)
+    _add_to(stack[left], stack.dtype.type(1), stack[right], keys, number, s.accumulator, s)
 
 
 @kernel_part
@@ -137,7 +142,7 @@ def _tree(
             _chain(row, b, (k, last, s.lanes), stack[top], keys, product, s, spare)
             levels[top], ends[top] = _LANES - 1, k + (last - 1 - k) // s.lanes * s.lanes
         else:
-            _multiply(row[k], b[k], stack[top], keys, 2 * k, s.leaf, s.flush)
+            _multiply(row[k], b[k], stack[top], keys, 2 * k, s.leaf, s)
             levels[top], ends[top] = 0, k
         top += 1
         count = leaf + 1
@@ -213,6 +218,6 @@ def _build(fingerprint: int) -> Callable[..., None]:
                 last = min(first + size, depth)
                 part[:] = 0
                 _inner_sum(a[i], panel, first, last, part, keys, product, s, work)
-                _add_to(acc, out.dtype.type(1), part, outer_keys, 2 * last - 1 + (_OUTER << 40), s.outer, s.flush)
+                _add_to(acc, out.dtype.type(1), part, outer_keys, 2 * last - 1 + (_OUTER << 40), s.outer, s)
 
     return compile_kernel(kernel)
