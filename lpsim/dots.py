@@ -66,7 +66,7 @@ def _accumulate_carefully(
     left, right = read_only(a, _DOUBLE), read_only(b.T, _DOUBLE)
     a_scale, b_scale = (read_only(scale, _DOUBLE) for scale in scales)
     accumulator = parameters(unit.accumulator_format, unit.rounding, unit.overflow, unit.random_bits)
-    outer = parameters(unit.outer_format, unit.outer_rounding, unit.overflow, unit.random_bits)
+    outer = parameters(unit.total_format, unit.total_rounding, unit.overflow, unit.random_bits)
 
     def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
         arguments = (left, right, a_scale, b_scale, out, rows, columns, seeds, start, accumulator, outer, f)
@@ -119,7 +119,7 @@ def _is_vectorised(unit: MatrixUnit) -> bool:
         and dot.zero_exponent >= -400
         and unit.a_format.precision + unit.b_format.precision <= 24
         and all(fmt.signed and fmt.has_zero and abs(fmt.emin) < 200 and abs(fmt.emax) < 200 for fmt in formats)
-        and not (unit.rounding.is_stochastic or unit.outer_rounding.is_stochastic)
+        and not (unit.rounding.is_stochastic or unit.total_rounding.is_stochastic)
     )
 
 
@@ -157,7 +157,7 @@ def _sum_blocks(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, bl
         right = np.pad(b[first : first + block], ((0, missing), (0, 0)))
         sums = np.zeros(out.shape)
         _chain(left[:, places], right[places], sums, unit)
-        add(out, sums, unit.outer_format, rounding=unit.outer_rounding, overflow=unit.overflow, out=out)
+        add(out, sums, unit.total_format, rounding=unit.total_rounding, overflow=unit.overflow, out=out)
 
 
 def _chain(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit) -> None:

@@ -48,7 +48,7 @@ class Engine:
         self._counter = counter
         self._unit = unit
         self._seed = seed
-        formats = [unit.a_format, unit.b_format, unit.accumulator_format, unit.outer_format]
+        formats = [unit.a_format, unit.b_format, unit.accumulator_format, unit.total_format]
         formats += [unit.product_format] if unit.product_format is not None else []
         #: float32 operands are the faster ones, where all formats are in it.
         self._narrow = np.dtype(np.float32 if all(fmt.carrier == np.float32 for fmt in formats) else np.float64)
@@ -108,15 +108,13 @@ class Engine:
     def _sum_blocks(self, a: RealArray, b: RealArray, out: RealArray, block: int) -> None:
         """Sum each block of terms from +0 as a unit without blocks, and add the sums to the accumulators."""
         unit = self._unit
-        inner = dataclasses.replace(
-            unit, order="sequential", outer_format=unit.accumulator_format, outer_rounding=unit.rounding
-        )
+        inner = dataclasses.replace(unit, order="sequential", outer_format=None, outer_rounding=None)
         engine = Engine(inner, self._seed)
         nothing = np.zeros((0, 0))
         for first in range(0, a.shape[1], block):
             sums = np.zeros(out.shape, inner.accumulator_format.carrier)
             engine.accumulate(a[:, first : first + block], b[first : first + block], sums, 0, (nothing, nothing))
-            add(out, sums, unit.outer_format, rounding=unit.outer_rounding, overflow=unit.overflow, out=out)
+            add(out, sums, unit.total_format, rounding=unit.total_rounding, overflow=unit.overflow, out=out)
 
     def _parameters(self, fmt: Format, rounding: Rounding) -> Params:
         tininess = "before" if self._unit.flush_results == "before" else "after"
@@ -138,7 +136,7 @@ class Engine:
         steps = StepParams(
             leaf=product or accumulator,
             accumulator=accumulator,
-            outer=self._parameters(unit.outer_format, unit.outer_rounding),
+            outer=self._parameters(unit.total_format, unit.total_rounding),
             counts=None,
             flush=_FLUSH[unit.flush_results],
             inner=INNER[order.inner],

@@ -54,7 +54,7 @@ class Operands:
 
     def start_values(self, c: npt.ArrayLike | None, shape: tuple[int, ...]) -> RealArray:
         """Return a new array of the accumulators' start values; `gemm` makes the zeros and the one NaN itself."""
-        unit, fmt = self._unit, self._unit.outer_format
+        unit, fmt = self._unit, self._unit.total_format
         if c is None:
             return np.empty(shape, fmt.carrier) if self._engine.is_gemm else np.zeros(shape, fmt.carrier)
         start = as_real(c, "c").view(np.ndarray)
@@ -64,7 +64,7 @@ class Operands:
             raise ValueError(f"c has shape {start.shape}; allowed: shapes that broadcast to {shape}") from None
         if self._engine.is_gemm and full.dtype == np.float32 and unit.flush_inputs is None:
             return np.array(full, order="C")
-        return self._flushed(self._rounded(full, fmt, "c", unit.outer_rounding, unit.overflow), fmt)
+        return self._flushed(self._rounded(full, fmt, "c", unit.total_rounding, unit.overflow), fmt)
 
     def scales(
         self,

@@ -51,5 +51,5 @@ def read_only(matrix: RealArray, dtype: np.dtype[Any]) -> RealArray:
 
 def step_seeds(unit: MatrixUnit, seed: np.uint64) -> tuple[np.uint64 | None, np.uint64 | None]:
     """Return the seeds of steps and of outer additions: None unless their mode is stochastic."""
-    modes = (unit.rounding, unit.outer_rounding)
+    modes = (unit.rounding, unit.total_rounding)
     return (seed if modes[0].is_stochastic else None), (seed if modes[1].is_stochastic else None)

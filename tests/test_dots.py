@@ -33,7 +33,7 @@ def carefully(a: Any, b: Any, c: Any, unit: lp.MatrixUnit) -> Any:
     out = np.array(c, np.float64)
     nothing = (np.zeros((a.shape[0], 0)), np.zeros((b.shape[1], 0)))
     dots._accumulate_carefully(a, b, out, unit, (None, None), 0, nothing)
-    return out.astype(unit.outer_format.carrier)
+    return out.astype(unit.total_format.carrier)
 
 
 @pytest.mark.parametrize("kind", ["normal", "wide", "overflowing", "subnormal", "special"])
@@ -48,7 +48,7 @@ def test_same_as_one_element_after_the_other(name: str, kind: str, monkeypatch: 
     monkeypatch.setattr(dots, "_chain", lambda *arguments: (taken.append(1), chain(*arguments)))
     for m, k, n in ((3, 270, 5), (2, 40, 300), (7, 33, 2)):
         operands = []
-        for fmt, shape in ((unit.a_format, (m, k)), (unit.b_format, (k, n)), (unit.outer_format, (m, n))):
+        for fmt, shape in ((unit.a_format, (m, k)), (unit.b_format, (k, n)), (unit.total_format, (m, n))):
             x = rng.standard_normal(shape)
             low, high = fmt.emin - fmt.mantissa_bits, fmt.emax
             if kind == "wide":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 from typing import Any
 
@@ -33,7 +34,7 @@ def compare(unit: lp.MatrixUnit, a: Any, b: Any, c: Any = None, **scales: Any) -
 def matrices(unit: lp.MatrixUnit, shape: tuple[int, int, int], rng: np.random.Generator, kind: str) -> Any:
     """Draw A, B and C: sums that cancel, overflow, underflow, or are special."""
     m, k, n = shape
-    formats = ((unit.a_format, (m, k)), (unit.b_format, (k, n)), (unit.outer_format, (m, n)))
+    formats = ((unit.a_format, (m, k)), (unit.b_format, (k, n)), (unit.total_format, (m, n)))
     drawn = []
     for fmt, size in formats:
         x = rng.standard_normal(size)
@@ -82,7 +83,7 @@ def test_any_order_of_any_formats(data: st.DataObject) -> None:
     unit = data.draw(strategies.units(stochastic=True))
     m, k, n = (data.draw(st.integers(1, most)) for most in (2, 12, 2))
     a, b = data.draw(strategies.arrays(unit.a_format, (m, k))), data.draw(strategies.arrays(unit.b_format, (k, n)))
-    c = data.draw(st.one_of(st.none(), strategies.arrays(unit.outer_format, (m, n))))
+    c = data.draw(st.one_of(st.none(), strategies.arrays(unit.total_format, (m, n))))
     compare(unit, a, b, c)
 
 
@@ -92,7 +93,7 @@ def test_any_fused_dot(data: st.DataObject) -> None:
     unit = data.draw(strategies.dot_units(stochastic=True))
     m, k, n = (data.draw(st.integers(1, most)) for most in (2, 20, 2))
     a, b = data.draw(strategies.arrays(unit.a_format, (m, k))), data.draw(strategies.arrays(unit.b_format, (k, n)))
-    c = data.draw(st.one_of(st.none(), strategies.arrays(unit.outer_format, (m, n))))
+    c = data.draw(st.one_of(st.none(), strategies.arrays(unit.total_format, (m, n))))
     compare(unit, a, b, c)
 
 
@@ -130,7 +131,6 @@ def test_compensated_sum_keeps_what_a_plain_one_loses() -> None:
 
 def test_promotion_of_partial_sums() -> None:
     """DeepSeek-V3: every 128 terms, the tensor core's sum goes to a binary32 accumulator."""
-    import dataclasses
 
     unit = dataclasses.replace(
         lp.units.h100.e4m3, order="blocked(128)", outer_format="single", outer_rounding="ties_to_even"
@@ -258,7 +258,6 @@ def test_recorded_rows(name: str) -> None:
 
 def test_tf32_inputs() -> None:
     """Units take the leading 19 bits; libraries round before, ties away (cvt.rna)."""
-    import dataclasses
 
     one = floats(0x3F800000)
     raw = lp.units.a100.tf32
@@ -429,7 +428,7 @@ def test_stats_change_no_bit_and_agree_with_the_reference(name: str, monkeypatch
         order = steps.order_parts("sequential")
         x, y = (reference.matmul(m, np.eye(m.shape[1]), lp.MatrixUnit(fmt, "double", accumulator_format="double"))
                 for m, fmt in ((a, unit.a_format), (b, unit.b_format)))  # fmt: skip
-        start = lp.round(c, unit.outer_format)
+        start = lp.round(c, unit.total_format)
         for i, j in np.ndindex(start.shape):
             to = [matrix.Rounder(matrix.grid_of(f), unit.rounding, unit.overflow, 32) if f else None
                   for f in (unit.product_format, unit.accumulator_format)]  # fmt: skip
@@ -443,3 +442,10 @@ def test_stats_change_no_bit_and_agree_with_the_reference(name: str, monkeypatch
 def test_stats_are_true_or_false() -> None:
     with pytest.raises(TypeError, match="stats is 'yes'; allowed: True or False"):
         lp.matmul([1], [1], stats="yes")
+
+
+def test_a_changed_copy_of_a_unit_follows_its_change() -> None:
+    unit = dataclasses.replace(lp.units.tf32, accumulator_format="half", rounding="toward_zero")
+    assert unit.result_format == lp.float16
+    assert unit.total_rounding == lp.Rounding.TOWARD_ZERO
+    assert dataclasses.replace(unit, order="pairwise", outer_format="single").result_format == lp.float32

@@ -252,8 +252,8 @@ FAULTS = (
     Fault(
         "a matrix product forgets its start values",
         "lpsim/operands.py",
-        'self._rounded(full, fmt, "c", unit.outer_rounding,',
-        'self._rounded(0 * full, fmt, "c", unit.outer_rounding,',
+        'self._rounded(full, fmt, "c", unit.total_rounding,',
+        'self._rounded(0 * full, fmt, "c", unit.total_rounding,',
         "tests/test_units.py tests/test_matmul.py",
     ),
     Fault(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lpsim.core.bits import scale
 from lpsim.core.counters import count
 from lpsim.core.dot import (
     CDNA3,
@@ -34,7 +35,7 @@ _OUTER = 63
 def _special_sum(a: Any, b: Any, a_scale: Any, b_scale: Any, first: Any, step: Any, acc: Any, f: Any) -> Any:
     """Return the infinity or NaN that a dot gives, or a finite number if it gives a number."""
     total = np.float64(0.0) if abs(acc) < np.inf else np.float64(acc)
-    limit = 2.0 ** (f.c_emax + 1)
+    limit = scale(np.float64(1.0), f.c_emax + 1)
     for t in range(f.terms):
         k = first + t // f.run * step + t % f.run
         if k >= a.size:

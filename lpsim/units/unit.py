@@ -130,8 +130,8 @@ class MatrixUnit:
     rounding: Rounding = field(default=Rounding.TIES_TO_EVEN, kw_only=True)
     overflow: Overflow = field(default=Overflow.IEEE, kw_only=True)
     order: str = field(default="sequential", kw_only=True)
-    outer_format: Format = field(default=None, kw_only=True)  # type: ignore[assignment]
-    outer_rounding: Rounding = field(default=None, kw_only=True)  # type: ignore[assignment]
+    outer_format: Format | None = field(default=None, kw_only=True)
+    outer_rounding: Rounding | None = field(default=None, kw_only=True)
     output_format: Format | None = field(default=None, kw_only=True)
     dot: FusedDot | None = field(default=None, kw_only=True)
     scale_format: Format | None = field(default=None, kw_only=True)
@@ -185,17 +185,15 @@ class MatrixUnit:
         set_field("a_format", as_format(a_format, "a_format"))
         set_field("b_format", self.a_format if b_format is None else as_format(b_format, "b_format"))
         set_field("accumulator_format", as_format(accumulator_format, "accumulator_format"))
-        for argument in ("product_format", "output_format", "scale_format"):
+        for argument in ("product_format", "outer_format", "output_format", "scale_format"):
             if given[argument] is not None:
                 set_field(argument, as_format(given[argument], argument))
-        outer = self.accumulator_format if outer_format is None else as_format(outer_format, "outer_format")
-        set_field("outer_format", outer)
         set_field("input_rounding", as_rounding(input_rounding, "input_rounding"))
         set_field("input_overflow", as_overflow(input_overflow, "input_overflow"))
         set_field("rounding", as_rounding(rounding))
         set_field("overflow", as_overflow(overflow))
-        mode = self.rounding if outer_rounding is None else as_rounding(outer_rounding, "outer_rounding")
-        set_field("outer_rounding", mode)
+        if outer_rounding is not None:
+            set_field("outer_rounding", as_rounding(outer_rounding, "outer_rounding"))
         set_field("order", str(parse_order(order)))
         for argument, allowed in (("flush_inputs", FLUSHED_INPUTS), ("flush_results", FLUSHED_RESULTS)):
             if given[argument] is not None and given[argument] not in allowed:
@@ -215,19 +213,19 @@ class MatrixUnit:
         """Refuse what contradicts itself."""
         for fmt in (self.a_format, self.b_format):
             parameters(fmt, self.input_rounding, self.input_overflow, self.random_bits)
-        for optional in (self.product_format, self.accumulator_format, self.outer_format, self.output_format):
+        for optional in (self.product_format, self.accumulator_format, self.total_format, self.output_format):
             if optional is not None:
                 parameters(optional, self.rounding, self.overflow, self.random_bits)
         order = self.summation
         if order.chains_from_c:
-            if self.outer_format != self.accumulator_format:
+            if self.total_format != self.accumulator_format:
                 raise ValueError(
                     f"outer_format is {self.outer_format} with order {self.order!r}, which has one chain from c's "
                     f"element; allowed: the accumulator's, {self.accumulator_format}"
                 )
-            if self.outer_rounding != self.rounding:
+            if self.total_rounding != self.rounding:
                 raise ValueError(
-                    f"outer_rounding is {self.outer_rounding.name.lower()!r} with order {self.order!r}, which has one "
+                    f"outer_rounding is {self.total_rounding.name.lower()!r} with order {self.order!r}, which has one "
                     "chain from c's element; allowed: the same as rounding"
                 )
         if self.dot is None:
@@ -293,12 +291,22 @@ class MatrixUnit:
     @property
     def result_format(self) -> Format:
         """Format of the result: ``output_format``, or else the one of the last additions."""
-        return self.output_format or self.outer_format
+        return self.output_format or self.total_format
+
+    @property
+    def total_format(self) -> Format:
+        """Format of the last additions and of C's elements: ``outer_format``, or else the accumulator's."""
+        return self.outer_format or self.accumulator_format
+
+    @property
+    def total_rounding(self) -> Rounding:
+        """Mode of the last additions and for C's elements: ``outer_rounding``, or else ``rounding``."""
+        return self.rounding if self.outer_rounding is None else self.outer_rounding
 
     @property
     def is_stochastic(self) -> bool:
         """Whether any step consumes random bits."""
-        return any(mode.is_stochastic for mode in (self.input_rounding, self.rounding, self.outer_rounding))
+        return any(mode.is_stochastic for mode in (self.input_rounding, self.rounding, self.total_rounding))
 
     def __str__(self) -> str:
         if self.name:
