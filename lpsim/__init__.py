@@ -34,6 +34,7 @@ from lpsim.formats import (
 )
 from lpsim.limits import FloatInfo, finfo
 from lpsim.linalg import matmul
+from lpsim.reductions import dot, sum
 from lpsim.rounding import Flag, Overflow, Rounding
 from lpsim.spacing import nextafter, ulp, ulp_distance, values
 from lpsim.units import FusedDot, MatrixUnit
@@ -67,6 +68,7 @@ __all__ = [
     "decode",
     "describe",
     "div",
+    "dot",
     "encode",
     "finfo",
     "float4_e2m1fn",
@@ -94,6 +96,7 @@ __all__ = [
     "round",
     "sqrt",
     "sub",
+    "sum",
     "tf32",
     "ulp",
     "ulp_distance",

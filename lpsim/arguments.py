@@ -18,6 +18,7 @@ __all__ = [
     "as_real_float",
     "as_seed",
     "broadcast_shape",
+    "check_inner",
     "check_out",
     "check_value_out",
 ]
@@ -103,6 +104,19 @@ def broadcast_shape(operands: dict[str, RealArray]) -> tuple[int, ...]:
     except ValueError:
         shapes = ", ".join(f"{name} has shape {array.shape}" for name, array in operands.items())
         raise ValueError(f"{shapes}; allowed: shapes that broadcast together") from None
+
+
+def check_inner(a: RealArray, b: RealArray) -> None:
+    """Refuse factors that have no axis, or not as many columns of a as rows of b."""
+    for name, array in (("a", a), ("b", b)):
+        if array.ndim == 0:
+            raise ValueError(f"{name} is 0-d; allowed: at least one axis")
+    columns, rows = a.shape[-1], b.shape[-min(b.ndim, 2)]
+    if columns != rows:
+        raise ValueError(
+            f"a has shape {a.shape} and b has shape {b.shape}; allowed: as many columns of a "
+            f"({columns}) as rows of b ({rows})"
+        )
 
 
 def _holds(dtype: np.dtype[Any], fmt: Format) -> bool:

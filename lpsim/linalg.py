@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_real, as_seed, check_value_out
+from lpsim.arguments import RealArray, as_real, as_seed, check_inner, check_value_out
 from lpsim.core.nearest import NearestParams
 from lpsim.cpu.gemm import gemm
 from lpsim.elementwise import round_real
@@ -84,20 +84,13 @@ def matmul(
     unit = units.get(unit)
     number = np.uint64(as_seed(seed, Rounding.STOCHASTIC if unit.is_stochastic else Rounding.TIES_TO_EVEN))
     left, right = as_real(a, "a").view(np.ndarray), as_real(b, "b").view(np.ndarray)
-    for name, array in (("a", left), ("b", right)):
-        if array.ndim == 0:
-            raise ValueError(f"{name} is 0-d; allowed: at least one axis")
+    check_inner(left, right)
     engine = Engine(unit, number)
     left, round_a = _operand(left, unit.a_format, "a", unit, engine, seed, _STREAM_A)
     right, round_b = _operand(right, unit.b_format, "b", unit, engine, seed, _STREAM_B)
     vector_a, vector_b = left.ndim == 1, right.ndim == 1
     matrix_a = left[np.newaxis, :] if vector_a else left
     matrix_b = right[:, np.newaxis] if vector_b else right
-    if matrix_a.shape[-1] != matrix_b.shape[-2]:
-        raise ValueError(
-            f"a has shape {left.shape} and b has shape {right.shape}; allowed: as many columns of a "
-            f"({matrix_a.shape[-1]}) as rows of b ({matrix_b.shape[-2]})"
-        )
     try:
         batch = np.broadcast_shapes(matrix_a.shape[:-2], matrix_b.shape[:-2])
     except ValueError:
