@@ -37,6 +37,7 @@ from lpsim.linalg import matmul
 from lpsim.reductions import dot, sum
 from lpsim.rounding import Flag, Overflow, Rounding
 from lpsim.spacing import nextafter, ulp, ulp_distance, values
+from lpsim.splitting import matmul_split
 from lpsim.units import FusedDot, MatrixUnit
 
 __version__ = "0.1.0"
@@ -88,6 +89,7 @@ __all__ = [
     "fma",
     "format",
     "matmul",
+    "matmul_split",
     "mul",
     "neg",
     "nextafter",
