@@ -17,6 +17,7 @@ __all__ = [
     "as_real",
     "as_real_float",
     "as_seed",
+    "batch_shape",
     "broadcast_shape",
     "check_inner",
     "check_out",
@@ -117,6 +118,16 @@ def check_inner(a: RealArray, b: RealArray) -> None:
             f"a has shape {a.shape} and b has shape {b.shape}; allowed: as many columns of a "
             f"({columns}) as rows of b ({rows})"
         )
+
+
+def batch_shape(a: RealArray, b: RealArray) -> tuple[int, ...]:
+    """Return the common shape of the leading axes of two factors."""
+    try:
+        return np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(
+            f"a has shape {a.shape} and b has shape {b.shape}; allowed: leading axes that broadcast together"
+        ) from None
 
 
 def _holds(dtype: np.dtype[Any], fmt: Format) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_real, as_seed, check_inner, check_value_out
+from lpsim.arguments import RealArray, as_real, as_seed, batch_shape, check_inner, check_value_out
 from lpsim.core.nearest import NearestParams
 from lpsim.cpu.gemm import gemm
 from lpsim.elementwise import round_real
@@ -91,12 +91,7 @@ def matmul(
     vector_a, vector_b = left.ndim == 1, right.ndim == 1
     matrix_a = left[np.newaxis, :] if vector_a else left
     matrix_b = right[:, np.newaxis] if vector_b else right
-    try:
-        batch = np.broadcast_shapes(matrix_a.shape[:-2], matrix_b.shape[:-2])
-    except ValueError:
-        raise ValueError(
-            f"a has shape {left.shape} and b has shape {right.shape}; allowed: leading axes that broadcast together"
-        ) from None
+    batch = batch_shape(left, right)
     m, n = matrix_a.shape[-2], matrix_b.shape[-1]
     shape = batch + (() if vector_a else (m,)) + (() if vector_b else (n,))
 

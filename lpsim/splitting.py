@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_real, as_real_float, as_seed, check_inner
+from lpsim.arguments import RealArray, as_real, as_real_float, as_seed, batch_shape, check_inner
 from lpsim.arithmetic import add, mul, sub
 from lpsim.codec import round as round_to
 from lpsim.formats import Format, bfloat16, float16, float32
@@ -30,7 +30,6 @@ class _Scheme(NamedTuple):
     default: MatrixUnit
     words: int
     pairs: tuple[tuple[int, int], ...]  # words of a and of b, in the order of summation
-    interleaved: bool  # block by block of k, or one product after the other
 
 
 def _pairs(words: int, largest: int) -> tuple[tuple[int, int], ...]:
@@ -42,18 +41,18 @@ def _pairs(words: int, largest: int) -> tuple[tuple[int, int], ...]:
 _CORRECTIONS = ((1, 0), (0, 1))
 
 _SCHEMES = {
-    "3xtf32": _Scheme((tf32_format,), units.a100.tf32, 2, (*_CORRECTIONS, (0, 0)), True),
-    "ootomo": _Scheme((tf32_format, float16), units.a100.tf32, 2, _CORRECTIONS, True),
-    "bf16x3": _Scheme((bfloat16,), units.a100.bf16, 2, _pairs(2, 1), False),
-    "bf16x6": _Scheme((bfloat16,), units.a100.bf16, 3, _pairs(3, 2), False),
-    "bf16x9": _Scheme((bfloat16,), units.a100.bf16, 3, _pairs(3, 4), False),
+    "3xtf32": _Scheme((tf32_format,), units.a100.tf32, 2, (*_CORRECTIONS, (0, 0))),
+    "ootomo": _Scheme((tf32_format, float16), units.a100.tf32, 2, _CORRECTIONS),
+    "bf16x3": _Scheme((bfloat16,), units.a100.bf16, 2, _pairs(2, 1)),
+    "bf16x6": _Scheme((bfloat16,), units.a100.bf16, 3, _pairs(3, 2)),
+    "bf16x9": _Scheme((bfloat16,), units.a100.bf16, 3, _pairs(3, 4)),
 }
 
 #: Allowed schemes of `matmul_split`.
 SCHEMES = (*_SCHEMES, "ozaki_int8")
 
-#: How many k one instruction multiplies (mma.m16n8k8 for TF32, m16n8k16 for 16 bits).
-_INSTRUCTION_DEPTH = {tf32_format: 8, float16: 16, bfloat16: 16}
+#: How many k one instruction multiplies, in schemes that take turns after each: mma.m16n8k8 and m16n8k16.
+_INSTRUCTION_DEPTH = {tf32_format: 8, float16: 16}
 
 #: Slices of 7 bits beyond which nothing of a binary64 product is left; their weights stay far from underflow.
 _MOST_SLICES = 64
@@ -66,6 +65,7 @@ def matmul_split(
     unit: MatrixUnit | str | None = None,
     *,
     word_rounding: Rounding | str | Sequence[Rounding | str] | None = None,
+    block: int | None = None,
     slices: int | None = None,
     seed: int | None = None,
 ) -> Any:
@@ -87,6 +87,10 @@ def matmul_split(
     word_rounding : Rounding or str, or a sequence of one for each word, optional
         Modes, not stochastic, in which words are rounded to the unit's input format. Default: ties away for TF32 (PTX
         ``cvt.rna``), else ties to even. None for ``"ozaki_int8"``, which truncates.
+    block : int, optional
+        How many k of a pair of words are multiplied before the next pair's turn; a multiple of ``unit.dot.terms``.
+        Default: an instruction's depth (8 for TF32, 16 for float16); with bfloat16, and always if
+        it is larger, all of k. None for ``"ozaki_int8"``.
     slices : int, optional
         Number of slices of ``"ozaki_int8"``, 1 to 64. Default: 8. None for the other schemes.
     seed : int, optional
@@ -105,7 +109,7 @@ def matmul_split(
         needs or block scales, a stochastic unit has no seed, a mode of words is stochastic, or an
         argument is given that the scheme does not have; with ``"ozaki_int8"`` also for infinities and NaNs.
     TypeError
-        If an argument holds no real numbers, or ``slices`` is no integer.
+        If an argument holds no real numbers, or ``block`` or ``slices`` is no integer.
 
     Notes
     -----
@@ -114,17 +118,20 @@ def matmul_split(
     w0, or is infinite, has a w1 of the opposite infinity or NaN, so its sums are NaN.
 
     ``"3xtf32"``
-        For each block of 8 k (an instruction's depth), one accumulator of the unit adds the products w1 * w0, w0 * w1
-        and w0 * w0, in this order. The first words of CUTLASS's operator are truncated:
-        ``word_rounding=("toward_zero", "ties_to_away")``. Source: CUTLASS, example 27 and
-        ``gemm/warp/mma_tensor_op_fast_f32.h``.
+        For each block of k, one accumulator of the unit adds the products w1 * w0, w0 * w1 and w0 * w0, in this
+        order. Source: CUTLASS, ``gemm/warp/mma_tensor_op_fast_f32.h`` and example 27. CUTLASS also
+        truncates first words, and adds the sums of 16 k (a tile of example 27) outside the unit in binary32
+        (``gemm/threadblock/mma_multistage.h``, staged accumulation), which is ``word_rounding=("toward_zero",
+        "ties_to_away")`` and a unit with ``order="blocked(48)"``, ``outer_format="float32"`` and
+        ``outer_rounding="ties_to_even"``.
     ``"ootomo"``
         w1 is scaled by s = 2**11 before it is rounded, if words are float16 (TF32: s = 1). The products
-        w0 * w0 of each block of 8 k (TF32) or 16 k (float16) are summed in the unit from +0, and the blocks outside it
-        in binary32, ties to even. w1 * w0 and w0 * w1 go, block by block, to one more accumulator of the unit,
-        which is divided by s and added in the end, in binary32. Source: Ootomo and Yokota, "Recovering single
-        precision accuracy from Tensor Cores while surpassing the FP32 theoretical peak performance", 2022,
-        doi:10.1177/10943420221090256, and their library wmma_extension.
+        w0 * w0 of each block of k are summed in the unit from +0, and the blocks outside it in
+        binary32, ties to even. w1 * w0 and w0 * w1 go, block by block, to one more accumulator of the unit,
+        which is divided by s and added in the end, in binary32. (Stochastic units use the same random bits
+        for both accumulators.) Source: Ootomo and Yokota, "Recovering single precision accuracy from Tensor Cores
+        while surpassing the FP32 theoretical peak performance", 2022, doi:10.1177/10943420221090256, and their
+        library wmma_extension.
     ``"bf16x3"``, ``"bf16x6"``, ``"bf16x9"``
         Two words, or three, of bfloat16. One accumulator of the unit adds whole products wi * wj with
         i + j <= 1, 2 or 4, those of the largest i + j first, and of these that of the smallest i. Source: Henry, Tang
@@ -137,8 +144,8 @@ def matmul_split(
         Ootomo, Ozaki and Yokota, "DGEMM on integer matrix multiplication unit", 2024, arXiv:2306.11975, and their
         library ozIMMU.
 
-    Blocks are whole dots of the unit, and whole blocks of its order if that is ``"blocked(n)"``; a shorter rest of k is
-    filled with zeros. All of an accumulator's terms are one sum in the unit's order.
+    All terms of an accumulator are one sum in the unit's order: ``"blocked(n)"`` counts those of all words. Zeros fill
+    the last dot of each word.
 
     Examples
     --------
@@ -150,11 +157,11 @@ def matmul_split(
     if scheme not in SCHEMES:
         raise ValueError(f"scheme is {scheme!r:.60}; allowed: {', '.join(map(repr, SCHEMES))}")
     if scheme == "ozaki_int8":
-        for argument, value in (("unit", unit), ("word_rounding", word_rounding)):
+        for argument, value in (("unit", unit), ("word_rounding", word_rounding), ("block", block)):
             if value is not None:
                 raise ValueError(f"{argument} is {value!r:.60} with scheme 'ozaki_int8'; allowed: None")
         as_seed(seed, Rounding.TIES_TO_EVEN)
-        return _by_integers(a, b, _slices(slices))
+        return _by_integers(a, b, 8 if slices is None else _positive("slices", slices, _MOST_SLICES))
     if slices is not None:
         raise ValueError(f"slices is {slices!r:.60} with scheme {scheme!r}; allowed: None")
     parts = _SCHEMES[scheme]
@@ -164,13 +171,19 @@ def matmul_split(
     scale = 2.0**11 if scheme == "ootomo" and fmt == float16 else 1.0
     left, right = as_real(a, "a").view(np.ndarray), as_real(b, "b").view(np.ndarray)
     check_inner(left, right)
+    batch_shape(left, right)
     a_words = _words(left, fmt, modes, scale)
     b_words = [_swapped(word) for word in _words(right, fmt, modes, scale)]
 
-    step = unit.summation.block or (unit.dot.terms if unit.dot is not None else 1)
-    block = math.lcm(step, _INSTRUCTION_DEPTH[fmt])
-    chained_a = _chained([a_words[i] for i, _ in parts.pairs], step, block if parts.interleaved else None)
-    chained_b = _chained([b_words[j] for _, j in parts.pairs], step, block if parts.interleaved else None)
+    step = 1 if unit.dot is None else unit.dot.terms
+    if block is None:
+        block = math.lcm(step, _INSTRUCTION_DEPTH[fmt]) if fmt in _INSTRUCTION_DEPTH else None
+    else:
+        block = _positive("block", block)
+        if block % step:
+            raise ValueError(f"block is {block}; allowed: multiples of the terms of a dot of {unit}, {step}")
+    chained_a = _chained([a_words[i] for i, _ in parts.pairs], step, block)
+    chained_b = _chained([b_words[j] for _, j in parts.pairs], step, block)
     result = matmul(chained_a, _swapped(chained_b), unit, seed=seed)
     if scheme != "ootomo":
         return result
@@ -227,9 +240,9 @@ def _swapped(matrices: RealArray) -> RealArray:
 
 
 def _chained(words: list[RealArray], step: int, block: int | None) -> RealArray:
-    """Return words one after the other along the last axis, by blocks if they have a size, else as they are.
+    """Return words by turns along the last axis, a block of each; without a block size, all of each.
 
-    Zeros fill each word to a multiple of ``step``, so that no dot or block mixes words.
+    Zeros fill each word to a multiple of ``step``, so that no dot mixes words.
     """
     depth = words[0].shape[-1]
     missing = -depth % step
@@ -239,38 +252,38 @@ def _chained(words: list[RealArray], step: int, block: int | None) -> RealArray:
     return np.concatenate([word[..., start : start + block] for start in starts for word in filled], axis=-1)
 
 
-def _slices(slices: Any) -> int:
-    if slices is None:
-        return 8
-    if isinstance(slices, (bool, np.bool_)) or not isinstance(slices, (int, np.integer)):
-        raise TypeError(f"slices is {slices!r:.60}; allowed: an integer or None")
-    if not 1 <= slices <= _MOST_SLICES:
-        raise ValueError(f"slices is {slices}; allowed: 1 to {_MOST_SLICES}")
-    return int(slices)
+def _positive(argument: str, value: Any, largest: int | None = None) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{argument} is {value!r:.60}; allowed: an integer or None")
+    if value < 1 or (largest is not None and value > largest):
+        allowed = "1 or more" if largest is None else f"1 to {largest}"
+        raise ValueError(f"{argument} is {value}; allowed: {allowed}")
+    return int(value)
 
 
 def _by_integers(a: npt.ArrayLike, b: npt.ArrayLike, slices: int) -> Any:
     """Return the product by slices of integers."""
     left, right = (np.asarray(as_real_float(x, name), np.float64) for x, name in ((a, "a"), (b, "b")))
     check_inner(left, right)
+    batch = batch_shape(left, right)
     for argument, array in (("a", left), ("b", right)):
         if not np.isfinite(array).all():
             raise ValueError(f"{argument} holds infinities or NaNs; allowed with scheme 'ozaki_int8': finite numbers")
     rows, columns = np.atleast_2d(left), np.atleast_2d(_swapped(right))
     depth = rows.shape[-1]
     bits = min(7, (31 - max(depth - 1, 0).bit_length()) // 2)
-    a_slices, a_exponents = _cut(rows, bits, slices)
-    b_slices, b_exponents = _cut(columns, bits, slices)
-    total: Any = 0.0
-    for both in range(2, slices + 2):
-        for i in range(1, both):
-            # Sums of products stay below 2**31, so binary64 has them exactly, and its product is the fast one.
-            product = a_slices[i - 1] @ _swapped(b_slices[both - i - 1])
-            total = total + np.ldexp(product, -bits * both)
     with np.errstate(over="ignore", under="ignore"):
+        a_slices, a_exponents = _cut(rows, bits, slices)
+        b_slices, b_exponents = _cut(columns, bits, slices)
+        total: Any = 0.0
+        for both in range(2, slices + 2):
+            for i in range(1, both):
+                # Sums of products stay below 2**31, so binary64 has them exactly, and its product is the fast one.
+                product = a_slices[i - 1] @ _swapped(b_slices[both - i - 1])
+                total = total + np.ldexp(product, -bits * both)
         result = np.ldexp(total, a_exponents + _swapped(b_exponents))
-    shape = result.shape[:-2] + left.shape[-2:-1] + right.shape[-1:] * (right.ndim > 1)
-    return result.reshape(shape) if shape else result[..., 0, 0][()]
+    result = result.reshape(batch + left.shape[-2:-1] + right.shape[-1:] * (right.ndim > 1))
+    return result if result.ndim else result[()]
 
 
 def _cut(rows: RealArray, bits: int, slices: int) -> tuple[list[RealArray], npt.NDArray[np.intc]]:
