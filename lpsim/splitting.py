@@ -140,7 +140,8 @@ def matmul_split(
     ``"ozaki_int8"``
         Rows of a and columns of b are divided by 2 * 2**floor(log2(max |x|)) and cut into slices of
         beta = min(7, floor((31 - ceil(log2 k)) / 2)) bits, toward zero, which int8 holds. Their products i, j with
-        i + j <= slices + 1 are exact in int32, and are summed in binary64 in the order of i + j, then of i. Source:
+        i + j <= slices + 1 are exact in int32, and are summed in binary64 in the order of i + j, then of i; the sum
+        is scaled back in one rounding. Source:
         Ootomo, Ozaki and Yokota, "DGEMM on integer matrix multiplication unit", 2024, arXiv:2306.11975, and their
         library ozIMMU.
 

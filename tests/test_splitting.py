@@ -220,10 +220,13 @@ def test_more_words_are_more_accurate() -> None:
     assert six < 2e-7
 
 
-@pytest.mark.parametrize(("phi", "slices", "level"), [(0, 3, 2e-7), (0, 4, 2e-9), (0, 6, 2e-13), (0, 8, 6e-17)])
+OZAKI_LEVELS = [(0, 3, 2e-7), (0, 4, 2e-9), (0, 6, 2e-13), (0, 8, 6e-17), (1, 6, 1e-10), (1, 8, 1e-14), (1, 9, 2e-16)]
+
+
+@pytest.mark.parametrize(("phi", "slices", "level"), OZAKI_LEVELS)
 def test_error_levels_of_ozaki(phi: int, slices: int, level: float) -> None:
     rng = np.random.default_rng(0)
-    a, b = ((rng.random(s) - 0.5) * np.exp(phi * rng.standard_normal(s)) for s in ((16, 1024), (1024, 16)))
+    a, b = ((rng.random(s) - 0.5) * np.exp(phi * rng.standard_normal(s)) for s in ((32, 1024), (1024, 32)))
     scale = 2**100  # makes integers of all elements, whose products are exact
     whole = np.frompyfunc(lambda x: int(Fraction(x) * scale), 1, 1)
     exact = whole(a) @ whole(b)
