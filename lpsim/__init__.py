@@ -34,8 +34,10 @@ from lpsim.formats import (
 )
 from lpsim.limits import FloatInfo, finfo
 from lpsim.linalg import matmul
+from lpsim.reductions import dot, sum
 from lpsim.rounding import Flag, Overflow, Rounding
 from lpsim.spacing import nextafter, ulp, ulp_distance, values
+from lpsim.splitting import matmul_split
 from lpsim.units import FusedDot, MatrixUnit
 
 __version__ = "0.1.0"
@@ -67,6 +69,7 @@ __all__ = [
     "decode",
     "describe",
     "div",
+    "dot",
     "encode",
     "finfo",
     "float4_e2m1fn",
@@ -86,6 +89,7 @@ __all__ = [
     "fma",
     "format",
     "matmul",
+    "matmul_split",
     "mul",
     "neg",
     "nextafter",
@@ -94,6 +98,7 @@ __all__ = [
     "round",
     "sqrt",
     "sub",
+    "sum",
     "tf32",
     "ulp",
     "ulp_distance",

@@ -17,7 +17,9 @@ __all__ = [
     "as_real",
     "as_real_float",
     "as_seed",
+    "batch_shape",
     "broadcast_shape",
+    "check_inner",
     "check_out",
     "check_value_out",
 ]
@@ -103,6 +105,29 @@ def broadcast_shape(operands: dict[str, RealArray]) -> tuple[int, ...]:
     except ValueError:
         shapes = ", ".join(f"{name} has shape {array.shape}" for name, array in operands.items())
         raise ValueError(f"{shapes}; allowed: shapes that broadcast together") from None
+
+
+def check_inner(a: RealArray, b: RealArray) -> None:
+    """Refuse factors that have no axis, or not as many columns of a as rows of b."""
+    for name, array in (("a", a), ("b", b)):
+        if array.ndim == 0:
+            raise ValueError(f"{name} is 0-d; allowed: at least one axis")
+    columns, rows = a.shape[-1], b.shape[-min(b.ndim, 2)]
+    if columns != rows:
+        raise ValueError(
+            f"a has shape {a.shape} and b has shape {b.shape}; allowed: as many columns of a "
+            f"({columns}) as rows of b ({rows})"
+        )
+
+
+def batch_shape(a: RealArray, b: RealArray) -> tuple[int, ...]:
+    """Return the common shape of the leading axes of two factors."""
+    try:
+        return np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(
+            f"a has shape {a.shape} and b has shape {b.shape}; allowed: leading axes that broadcast together"
+        ) from None
 
 
 def _holds(dtype: np.dtype[Any], fmt: Format) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_real, as_seed, check_value_out
+from lpsim.arguments import RealArray, as_real, as_seed, batch_shape, check_inner, check_value_out
 from lpsim.counts import Counter, MatmulStats
 from lpsim.cpu.gemm import gemm
 from lpsim.engine import Engine
@@ -86,9 +86,7 @@ def matmul(
     if not isinstance(stats, bool):
         raise TypeError(f"stats is {stats!r}; allowed: True or False")
     left, right = as_real(a, "a").view(np.ndarray), as_real(b, "b").view(np.ndarray)
-    for name, array in (("a", left), ("b", right)):
-        if array.ndim == 0:
-            raise ValueError(f"{name} is 0-d; allowed: at least one axis")
+    check_inner(left, right)
     counters = (Counter(), Counter(), Counter()) if stats else None
     engine = Engine(unit, number, None if counters is None else counters[1])
     operands = Operands(unit, engine, seed, None if counters is None else (counters[0], counters[2]))
@@ -97,17 +95,7 @@ def matmul(
     vector_a, vector_b = left.ndim == 1, right.ndim == 1
     matrix_a = left[np.newaxis, :] if vector_a else left
     matrix_b = right[:, np.newaxis] if vector_b else right
-    if matrix_a.shape[-1] != matrix_b.shape[-2]:
-        raise ValueError(
-            f"a has shape {left.shape} and b has shape {right.shape}; allowed: as many columns of a "
-            f"({matrix_a.shape[-1]}) as rows of b ({matrix_b.shape[-2]})"
-        )
-    try:
-        batch = np.broadcast_shapes(matrix_a.shape[:-2], matrix_b.shape[:-2])
-    except ValueError:
-        raise ValueError(
-            f"a has shape {left.shape} and b has shape {right.shape}; allowed: leading axes that broadcast together"
-        ) from None
+    batch = batch_shape(left, right)
     m, n = matrix_a.shape[-2], matrix_b.shape[-1]
     shape = batch + (() if vector_a else (m,)) + (() if vector_b else (n,))
 
