@@ -10,11 +10,12 @@ import numpy as np
 from lpsim.arguments import RealArray, as_integer_pair, as_seed, broadcast_shape, check_out, check_value_out
 from lpsim.core.operations import ADD, ROUND
 from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE, operation_kernel
+from lpsim.cpu.nearest import nearest_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
-from lpsim.parameters import parameters
-from lpsim.rounding import as_overflow, as_rounding
+from lpsim.parameters import nearest_parameters, parameters
+from lpsim.rounding import Overflow, Rounding, as_overflow, as_rounding
 
 __all__ = ["apply", "iterate", "round_real", "wrap_result"]
 
@@ -45,7 +46,8 @@ def apply(
     """Return an operation's results, rounded to ``fmt``, for named operands (float32 or float64)."""
     fmt = as_format(fmt)
     mode = as_rounding(rounding)
-    f = parameters(fmt, mode, as_overflow(overflow), _as_random_bits(random_bits), tininess)
+    policy = as_overflow(overflow)
+    f = parameters(fmt, mode, policy, _as_random_bits(random_bits), tininess)
     words, operands_and_words = None, operands
     if bits is not None:
         words = _as_words(bits, f.random_bits)
@@ -64,9 +66,18 @@ def apply(
     inputs = [array.view(np.ndarray) for array in operands.values()]
     if out is not None:
         inputs = [_apart(array, result) for array in inputs]
-    kernel = operation_kernel(operation, randomness=randomness, flags=bool(flags), codes=codes)
+    working = np.dtype(np.float32 if all(array.dtype.name == "float32" for array in inputs) else np.float64)
+    to_nearest = operation == ROUND and (mode, policy) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
+    short = nearest_parameters(fmt) if to_nearest and working == np.float32 and not (codes or flags) else None
+    if short is None:
+        kernel = operation_kernel(operation, randomness=randomness, flags=bool(flags), codes=codes)
+    else:
+        kernel = nearest_kernel()
 
     def run(chunk: Sequence[RealArray], start: int) -> None:
+        if short is not None:
+            kernel(*chunk, short)
+            return
         given, outputs = chunk[: len(inputs)], chunk[len(inputs) :]
         x, y, z = (given[min(i, len(given) - 1)] for i in range(3))
         word_chunk = outputs[0] if words is not None else _NO_WORDS
@@ -74,7 +85,6 @@ def apply(
         raised_chunk = outputs[-1] if flags else _NO_FLAGS
         kernel(x, y, z, word_chunk, number, stream, start, out_chunk, raised_chunk, f)
 
-    working = np.dtype(np.float32 if all(array.dtype.name == "float32" for array in inputs) else np.float64)
     arrays: list[RealArray] = list(inputs)
     dtypes: list[np.dtype[Any]] = [working] * len(inputs)
     if words is not None:

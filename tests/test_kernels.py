@@ -20,6 +20,9 @@ def check(operation: str, numbers: tuple[Any, ...], fmt: lp.Format, mode: dict[s
     expected, flags = getattr(reference, operation)(*map(float, numbers), fmt, **mode, flags=True)
     value, raised = getattr(lp, operation)(*numbers, fmt, **mode, flags=True)
     assert value.dtype == fmt.carrier
+    assert same(float(getattr(lp, operation)(*numbers, fmt, **mode)), float(value)), (
+        f"without flags: {operation}{numbers}"
+    )
     case = f"{operation}{numbers} to {fmt.spec}, {mode}: {value!r} for {expected!r}"
     assert same(float(value), expected), case
     assert lp.Flag(int(raised)) == flags, f"{case}: {lp.Flag(int(raised))!r} for {flags!r}"
