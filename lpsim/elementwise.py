@@ -68,7 +68,8 @@ def apply(
         inputs = [_apart(array, result) for array in inputs]
     working = np.dtype(np.float32 if all(array.dtype.name == "float32" for array in inputs) else np.float64)
     to_nearest = operation == ROUND and (mode, policy) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
-    short = nearest_parameters(fmt) if to_nearest and working == np.float32 and not (codes or flags) else None
+    plain = working == np.float32 and words is None and not (codes or flags)
+    short = nearest_parameters(fmt) if to_nearest and plain else None
     if short is None:
         kernel = operation_kernel(operation, randomness=randomness, flags=bool(flags), codes=codes)
     else:
