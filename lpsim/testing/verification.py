@@ -81,8 +81,8 @@ def verify(
     """Compare the kernels with the exact reference, in values, codes and flags.
 
     Exact results are those of `lpsim.reference`; their rounding is that of `lpsim.testing.oracle`. Each case is
-    computed with flags, with tininess detected after and before rounding, and without flags, and all this once more from
-    float32 operands if these are the same numbers: all have to agree.
+    computed with flags, with tininess detected after and before rounding, and without flags, and all this once more
+    from float32 operands if these are the same numbers: all have to agree.
 
     Parameters
     ----------
@@ -275,11 +275,12 @@ def _compare_row(given: _Given, rounding: Rounding, overflow: Overflow, seconds:
             want, raised = expected[chosen], rounded.flags[chosen]
             right = _same_codes if operation == "encode" else _same
             here = (flags != raised) | ~right(got, want)
+            without = np.zeros_like(here)
             if tininess == TININESS[0]:
                 # Without flags, a shorter way may be taken.
                 plain = compute()
-                got = np.where(right(got, want), plain, got)
-                here |= ~right(plain, want)
+                without = ~right(plain, want) & ~here
+                got, here = np.where(without, plain, got), here | without
             if here.any() and not example:
                 i = _simplest(here, operands)
                 example = (
@@ -287,6 +288,7 @@ def _compare_row(given: _Given, rounding: Rounding, overflow: Overflow, seconds:
                     f"gave {got[i]!r} with {_names(flags[i])}, not {want[i]!r} with {_names(raised[i])}"
                     f"{' (operands in float32)' * (dtype is np.float32)}"
                     f"{' (tininess before rounding)' * (tininess == 'before')}"
+                    f"{' (computed without flags)' * bool(without[i])}"
                 )
             wrong[chosen] |= here
     return Row(
