@@ -40,11 +40,11 @@ def test_the_check_script_runs_the_readme_command():
 
 
 def test_the_tour_runs():
-    tour, proof = blocks("python")
+    tour, units, proof = blocks("python")
     code = [line for line in tour.splitlines() if line and not line.startswith("import ")]
     assert len(code) == 10
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", tour + proof],
+        [sys.executable, "-W", "error", "-c", tour + units + proof],
         capture_output=True,
         text=True,
         check=False,
@@ -58,6 +58,8 @@ def test_the_tour_runs():
         "bf16_bf16acc",
     ]
     assert "1011001010" in result.stdout
+    assert "\nevery 128 promoted " in result.stdout
+    assert "overflow 0" not in result.stdout.partition("steps:")[2].partition("\n")[0]
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(((?!https?:)[^)]+)\)", README))
