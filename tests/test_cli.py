@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lpsim as lp
-from lpsim.analysis import product_error
+from lpsim.errors import product_error
 from lpsim.cli.app import app
 from lpsim.cli.digits import UNITS
 from lpsim.cli.multiply import multiply

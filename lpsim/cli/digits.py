@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 import lpsim as lp
 from lpsim import units
-from lpsim.analysis import ProductError, product_error
+from lpsim.errors import ProductError, product_error
 from lpsim.data import load_digits
 from lpsim.units import MatrixUnit
 

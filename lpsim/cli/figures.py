@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
-from lpsim.analysis import ProductError
+from lpsim.errors import ProductError
 from lpsim.cli.digits import Projection, UnitResult
 from lpsim.cli.output import bad_input
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lpsim as lp
-from lpsim.analysis import matmul_bound, product_error
+from lpsim.errors import matmul_bound, product_error
 
 UNITS = sorted(lp.units.NAMED_UNITS)
 

@@ -80,7 +80,7 @@ def product_error(computed: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike, u
     Examples
     --------
     >>> import lpsim as lp
-    >>> from lpsim.analysis import product_error
+    >>> from lpsim.errors import product_error
     >>> a, b = [[1 + 2**-12, 1.0]], [[1.0], [2.0]]
     >>> error = product_error(lp.matmul(a, b, lp.units.tf32), a, b, lp.units.tf32)
     >>> error.max_absolute == 2**-12, error.max_absolute <= error.max_absolute_bound
@@ -139,7 +139,7 @@ def matmul_bound(a: npt.ArrayLike, b: npt.ArrayLike, unit: MatrixUnit | str) -> 
     Examples
     --------
     >>> import lpsim as lp
-    >>> from lpsim.analysis import matmul_bound
+    >>> from lpsim.errors import matmul_bound
     >>> bound = matmul_bound([[1.0, 1.0]], [[1.0], [1.0]], lp.units.bf16)
     >>> round(float(bound[0, 0]) / 2, 5), 2 * 2**-8  # relative to |A| |B|; mostly that of the inputs
     (0.00783, 0.0078125)
