@@ -1,9 +1,7 @@
-"""How far a simulated matrix product is from the exact one, and how far it may be.
+"""Error analysis of matrix products: error measures, condition numbers and a-priori bounds.
 
-The bound is the classical one of rounding error analysis: N. J. Higham, *Accuracy and Stability of
-Numerical Algorithms*, 2nd ed., SIAM 2002, sections 2.2 and 3.5; for units whose inputs and accumulator
-differ in precision, Blanchard, Higham, Lopez, Mary and Pranesh, "Mixed precision block fused
-multiply-add", SIAM J. Sci. Comput. 42(3), 2020, doi:10.1137/19M1289546.
+The measures are those of N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., SIAM 2002, sections
+1.2, 3.5 and 6.2; the bounds are in `lpsim.bounds`.
 """
 
 from __future__ import annotations
@@ -14,13 +12,162 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.formats import Format
-from lpsim.rounding import Rounding
+from lpsim.arguments import as_real
+from lpsim.bounds import matmul_bound, read_factors
+from lpsim.formats import FormatLike
+from lpsim.spacing import ulp
 from lpsim.units import MatrixUnit
 
-__all__ = ["ProductError", "matmul_bound", "product_error"]
+__all__ = [
+    "ProductError",
+    "componentwise_error",
+    "condition",
+    "matmul_bound",
+    "normwise_error",
+    "product_error",
+    "ulp_error",
+]
 
 _Reals = npt.NDArray[np.float64]
+
+_NORMS = ("fro", 1, np.inf)
+
+
+def normwise_error(computed: npt.ArrayLike, exact: npt.ArrayLike, norm: str | float = "fro") -> float:
+    """Return ``||computed - exact|| / ||exact||``.
+
+    Parameters
+    ----------
+    computed, exact : array_like
+        Vectors or matrices of the same shape.
+    norm : str or float
+        ``"fro"`` (of vectors: the Euclidean norm), 1 (the largest column sum) or `numpy.inf` (the largest row sum;
+        of vectors: the largest element).
+
+    Returns
+    -------
+    float
+        0 where both are 0 or empty.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, there are more than two axes, or the norm is another one.
+    TypeError
+        If an argument holds no real numbers.
+
+    Examples
+    --------
+    >>> from lpsim.errors import normwise_error
+    >>> normwise_error([[3, 4.5]], [[3, 4]]), normwise_error([[3, 4.5]], [[3, 4]], norm=1)
+    (0.1, 0.125)
+    """
+    if norm not in _NORMS:
+        raise ValueError(f"norm is {norm!r}; allowed: {', '.join(map(repr, _NORMS))}")
+    error, reference = _difference(computed, exact)
+    if error.ndim > 2:
+        raise ValueError(f"computed has {error.ndim} axes; allowed: at most two")
+    return _ratio(_norm(error, norm), _norm(reference, norm))
+
+
+def componentwise_error(computed: npt.ArrayLike, exact: npt.ArrayLike) -> float:
+    """Return the largest ``|computed - exact| / |exact|`` of an element.
+
+    Parameters
+    ----------
+    computed, exact : array_like
+        Arrays of the same shape.
+
+    Returns
+    -------
+    float
+        Elements that are equal, 0 included, have no error; an error where exact is 0 is infinite.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ.
+    TypeError
+        If an argument holds no real numbers.
+
+    Examples
+    --------
+    >>> from lpsim.errors import componentwise_error
+    >>> componentwise_error([1000.5, 0.5], [1000, 1])
+    0.5
+    """
+    error, reference = _difference(computed, exact)
+    return _largest(_ratios(error, np.abs(reference)))
+
+
+def ulp_error(computed: npt.ArrayLike, exact: npt.ArrayLike, fmt: FormatLike) -> _Reals:
+    """Return ``|computed - exact|`` of each element in units in the last place of exact, `lpsim.ulp`.
+
+    Parameters
+    ----------
+    computed, exact : array_like
+        Arrays of the same shape, of any real numbers: rounding to nearest errs by 0.5 at most.
+    fmt : Format, str or dtype
+        The format whose units these are, as `lpsim.format` reads it.
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or ``fmt`` names no format.
+    TypeError
+        If an argument holds no real numbers.
+
+    Examples
+    --------
+    >>> from lpsim.errors import ulp_error
+    >>> ulp_error([1.0, 2048], [1.001, 2049], "half").round(3).tolist()
+    [1.024, 0.5]
+    """
+    error, reference = _difference(computed, exact)
+    finite = np.where(np.isfinite(reference), reference, 1.0)
+    quotient: _Reals = np.asarray(error / ulp(finite, fmt))
+    return quotient
+
+
+def condition(a: npt.ArrayLike, b: npt.ArrayLike) -> _Reals:
+    """Return ``|A||B| / |AB|``: by how much each element of a product may magnify relative errors of its terms.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Real matrices or vectors that `numpy.matmul` multiplies.
+
+    Returns
+    -------
+    ndarray of float64
+        Of the product's shape: 1 where no terms cancel, infinite where all do.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match.
+    TypeError
+        If an argument holds no real numbers.
+
+    Notes
+    -----
+    In binary64; values near ``2**53`` and above say only that the product is lost in it. Half of Ogita, Rump and
+    Oishi's condition number of a dot product (SIAM J. Sci. Comput. 26(6), 2005, doi:10.1137/030601818).
+
+    Examples
+    --------
+    >>> from lpsim.errors import condition
+    >>> condition([[1, 100, -99]], [[1, 1], [1, 0], [1, 0]]).tolist()
+    [[100.0, 1.0]]
+    """
+    left, right = _real(a, "a"), _real(b, "b")
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        magnitude, product = np.abs(left) @ np.abs(right), np.abs(left @ right)
+        return np.where(magnitude == 0, 1.0, magnitude / product)
 
 
 @dataclass(frozen=True)
@@ -38,7 +185,7 @@ class ProductError:
     relative_frobenius_bound : float
         The same of the bound.
     max_componentwise : float
-        Largest ``|C - AB| / (|A| |B|)`` of an element: the componentwise measure of Higham, section
+        Largest ``|C - AB| / (|A||B|)`` of an element: the componentwise measure of Higham, section
         3.5, which cancellation in ``AB`` does not inflate.
     max_componentwise_bound : float
         The same of the bound; about ``n u`` for an inner dimension of n and an accumulator of unit
@@ -56,25 +203,41 @@ class ProductError:
     not_finite: int
 
 
-def product_error(computed: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike, unit: MatrixUnit | str) -> ProductError:
+def product_error(
+    computed: npt.ArrayLike,
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    unit: MatrixUnit | str,
+    c: npt.ArrayLike | None = None,
+    *,
+    a_scale: npt.ArrayLike | None = None,
+    b_scale: npt.ArrayLike | None = None,
+) -> ProductError:
     """Compare a product that a unit computed with the float64 product of the same operands.
 
     Parameters
     ----------
     computed : array_like
-        What ``lpsim.matmul(a, b, unit)`` returned.
-    a, b : array_like
+        What ``lpsim.matmul(a, b, unit, c)`` returned.
+    a, b, c : array_like
         The operands, before the unit rounded them.
     unit : MatrixUnit or str
         The unit, for its bound.
+    a_scale, b_scale : array_like, optional
+        Scales, for units that have them.
 
     Returns
     -------
     ProductError
 
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not match, or `matmul_bound` refuses the unit.
+
     Notes
     -----
-    The float64 product stands for the exact one. Its own error is up to ``n 2**-53 |A| |B|``, so the
+    The float64 product stands for the exact one. Its own error is up to ``n 2**-53 |A||B|``, so the
     measured errors mean nothing below that.
 
     Examples
@@ -86,15 +249,14 @@ def product_error(computed: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike, u
     >>> error.max_absolute == 2**-12, error.max_absolute <= error.max_absolute_bound
     (True, True)
     """
-    left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    result = np.asarray(computed, dtype=np.float64)
-    bound = matmul_bound(left, right, unit)
+    unit = units.get(unit)
+    bound = matmul_bound(a, b, unit, c, a_scale=a_scale, b_scale=b_scale)
+    factors = read_factors(a, b, unit, c, a_scale, b_scale)
+    left, right = factors.a * factors.a_scale, factors.b * factors.b_scale
     with np.errstate(over="ignore", invalid="ignore"):
-        product = left @ right
-        magnitude = np.abs(left) @ np.abs(right)
-        error = np.abs(result - product)
-        # An infinity minus an infinity is a NaN, but both came out the same.
-        error[np.isinf(result) & (result == product)] = 0.0
+        product = left @ right + factors.c
+        magnitude = np.abs(left) @ np.abs(right) + np.abs(factors.c)
+    error, _ = _difference(computed, product)
     return ProductError(
         max_absolute=_largest(error),
         max_absolute_bound=_largest(bound),
@@ -102,101 +264,33 @@ def product_error(computed: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike, u
         relative_frobenius_bound=_ratio(_norm(bound), _norm(product)),
         max_componentwise=_largest(_ratios(error, magnitude)),
         max_componentwise_bound=_largest(_ratios(bound, magnitude)),
-        not_finite=int(np.count_nonzero(~np.isfinite(result))),
+        not_finite=int(np.count_nonzero(~np.isfinite(np.asarray(computed, np.float64)))),
     )
 
 
-def matmul_bound(a: npt.ArrayLike, b: npt.ArrayLike, unit: MatrixUnit | str) -> _Reals:
-    """Return an a-priori bound on ``|matmul(a, b, unit) - ab|`` for each element of the product.
+def _real(x: npt.ArrayLike, argument: str) -> _Reals:
+    return np.asarray(as_real(x, argument), dtype=np.float64)
 
-    Parameters
-    ----------
-    a, b : array_like
-        The operands, before the unit rounds them.
-    unit : MatrixUnit or str
-        The unit.
 
-    Returns
-    -------
-    ndarray of float64
-        Of the product's shape; infinite where the bound cannot exclude an overflow.
-
-    Notes
-    -----
-    Without underflow the bound is ``((1 + ua) (1 + ub) (1 + up) (1 + n u) (1 + uo) - 1) |A| |B|``: ``ua``
-    and ``ub`` are the unit roundoffs of the input formats, ``up`` of the product format (0 for exact
-    products), ``u`` of the accumulator and ``uo`` of the output format (0 if there is none); n is the
-    inner dimension. To first order it is ``(ua + ub + n u) |A| |B|``.
-
-    - Each rounding of a number x errs by no more than ``max(u |x|, q / 2)``, q the smallest positive
-      value of the format: the terms in q carry inputs, products and sums that underflow.
-    - ``n u`` in place of Higham's ``n u / (1 - n u)`` needs no ``n u < 1``, but rounding to nearest:
-      C.-P. Jeannerod and S. M. Rump, SIAM J. Matrix Anal. Appl. 34(2), 2013, doi:10.1137/120894488.
-      Their induction uses only that a sum errs by no more than its new term, so it holds for fused
-      multiply-adds as well, with n roundings. Other modes round by up to 2u, and n of them by up to
-      ``(1 + 2u)**n - 1``.
-
-    Examples
-    --------
-    >>> import lpsim as lp
-    >>> from lpsim.errors import matmul_bound
-    >>> bound = matmul_bound([[1.0, 1.0]], [[1.0], [1.0]], lp.units.bf16)
-    >>> round(float(bound[0, 0]) / 2, 5), 2 * 2**-8  # relative to |A| |B|; mostly that of the inputs
-    (0.00783, 0.0078125)
-    """
-    unit = units.get(unit)
-    left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    n = left.shape[-1]
-    far_left = _farthest(left, unit.a_format, unit.input_rounding)
-    far_right = _farthest(right, unit.b_format, unit.input_rounding)
+def _difference(computed: npt.ArrayLike, exact: npt.ArrayLike) -> tuple[_Reals, _Reals]:
+    """Return ``|computed - exact|`` and exact; the same infinity on both sides is no error."""
+    result, reference = _real(computed, "computed"), _real(exact, "exact")
+    if result.shape != reference.shape:
+        raise ValueError(f"computed has shape {result.shape} and exact {reference.shape}; allowed: the same")
     with np.errstate(over="ignore", invalid="ignore"):
-        magnitude = np.abs(left) @ np.abs(right)
-        # Terms that are zero lose nothing to underflow.
-        terms = (left != 0).astype(np.float64) @ (right != 0).astype(np.float64)
-        if not (np.isfinite(far_left).all() and np.isfinite(far_right).all()):
-            return np.full_like(magnitude, np.inf)
-
-        reach = far_left @ far_right
-        if unit.product_format is not None:
-            reach *= 1 + _roundoff(unit.product_format, unit.rounding)
-            reach += terms * _underflow(unit.product_format, unit.rounding)
-        u = _roundoff(unit.accumulator_format, unit.rounding)
-        # What a sum loses to underflow counts as a change of its new term, so it comes before growth.
-        reach += terms * _underflow(unit.accumulator_format, unit.rounding)
-        reach *= 1 + (n * u if unit.rounding.is_nearest else np.expm1(n * np.log1p(u)))
-        beyond = reach > unit.accumulator_format.max
-        if unit.output_format is not None:
-            reach *= 1 + _roundoff(unit.output_format, unit.rounding)
-            reach += np.minimum(terms, 1) * _underflow(unit.output_format, unit.rounding)
-            beyond |= reach > unit.output_format.max
-        bound: _Reals = np.where(beyond, np.inf, np.maximum(reach - magnitude, 0.0))
-    return bound
-
-
-def _roundoff(fmt: Format, rounding: Rounding) -> float:
-    return fmt.unit_roundoff if rounding.is_nearest else fmt.eps
-
-
-def _underflow(fmt: Format, rounding: Rounding) -> float:
-    """Return the largest error of a rounding below the normal range."""
-    return fmt.smallest_subnormal / 2 if rounding.is_nearest else fmt.smallest_subnormal
-
-
-def _farthest(x: _Reals, fmt: Format, rounding: Rounding) -> _Reals:
-    """Return the largest magnitude that each number may have after rounding to ``fmt``."""
-    magnitude = np.abs(x)
-    farthest = magnitude + np.maximum(_roundoff(fmt, rounding) * magnitude, _underflow(fmt, rounding))
-    farthest[magnitude == 0] = 0.0
-    farthest[magnitude > fmt.max] = np.inf
-    return farthest
+        error = np.abs(result - reference)
+    return np.where(result == reference, 0.0, error), reference
 
 
 def _largest(x: _Reals) -> float:
     return float(x.max(initial=0.0))
 
 
-def _norm(x: _Reals) -> float:
-    return float(np.linalg.norm(x))
+def _norm(x: _Reals, norm: str | float = "fro") -> float:
+    if x.size == 0:
+        return 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.linalg.norm(x) if norm == "fro" else np.linalg.norm(x, ord=float(norm)))
 
 
 def _ratio(numerator: float, denominator: float) -> float:
@@ -206,6 +300,4 @@ def _ratio(numerator: float, denominator: float) -> float:
 def _ratios(numerator: _Reals, denominator: _Reals) -> _Reals:
     """Divide, with 0/0 = 0: no error where there is nothing to err about."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        quotient: _Reals = numerator / denominator
-    quotient[(numerator == 0) & (denominator == 0)] = 0.0
-    return quotient
+        return np.where((numerator == 0) & (denominator == 0), 0.0, numerator / denominator)

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 import lpsim as lp
-from lpsim.errors import product_error
 from lpsim.cli.app import app
 from lpsim.cli.digits import UNITS
 from lpsim.cli.multiply import multiply
+from lpsim.errors import product_error
 
 UNIT_NAMES = ("tf32", "bf16", "fp16_fp16acc")
 

@@ -15,9 +15,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
-from lpsim.errors import ProductError
 from lpsim.cli.digits import Projection, UnitResult
 from lpsim.cli.output import bad_input
+from lpsim.errors import ProductError
 
 __all__ = ["demo_figure", "error_figure", "save_figure"]
 

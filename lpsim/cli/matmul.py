@@ -12,10 +12,10 @@ import numpy.typing as npt
 import typer
 from rich.table import Table
 
-from lpsim.errors import ProductError, product_error
 from lpsim.cli.inputs import check_folder, load_matrix, parse_units, prepare_figure
 from lpsim.cli.multiply import is_stochastic, multiply
 from lpsim.cli.output import bad_input, fail, number, print_json, progress, show
+from lpsim.errors import ProductError, product_error
 from lpsim.units import MatrixUnit
 
 __all__ = ["EXAMPLES", "matmul"]
