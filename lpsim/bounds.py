@@ -134,6 +134,8 @@ def matmul_bound(
             )
             total = _dots(unit, unit.dot, products, initial, wide_left @ wide_right, left.shape[-1], chains, c is None)
         else:
+            if unit.flush_results is not None:
+                terms = terms + (start != 0)  # adding zero to a subnormal start value flushes it
             total = _steps(unit, products, initial, terms, left.shape[-1], chains, c is None)
         something = (terms > 0) | (start != 0)
         if unit.output_format is not None:
@@ -294,6 +296,8 @@ def _outer(
 ) -> _Sum:
     """Return the bounds after sums of blocks, or of all terms, are added to the start value."""
     fits = _fits(unit.accumulator_format, unit.outer_format)
+    if unit.summation.inner == "pairwise" and unit.product_format is not None:
+        fits &= _fits(unit.product_format, unit.outer_format)  # a block of one term is a product
     exact = fits and from_zero  # the first addition, to zero
     count = max(-(-n // (unit.summation.block or max(n, 1))) - exact, 0)
     loss = 0.0 if fits and unit.flush_results is None else _underflow(
