@@ -59,9 +59,9 @@ def matmul_bound(
     Raises
     ------
     ValueError
-        If shapes do not match, an argument is out of range, or scales are missing; if a format of the sum has no zero
-        or no sign, or Kahan's summation no subnormal numbers; or if the bound is probabilistic and a rounding of the
-        sum is biased (neither to nearest nor ``STOCHASTIC``, or the truncation in a ``dot``).
+        If shapes do not match, an argument is out of range, or scales are missing; if a format (but that of scales) has
+        no zero or no sign, or Kahan's summation no subnormal numbers; or if the bound is probabilistic and a rounding
+        of the sum is biased (neither to nearest nor ``STOCHASTIC``, or the truncation in a ``dot``).
 
     Notes
     -----
@@ -232,9 +232,10 @@ class _Chains:
             raise ValueError(f"kind is {kind!r}; allowed: {', '.join(map(repr, KINDS))}")
         if isinstance(confidence, str) or not 0 < confidence < math.inf:
             raise ValueError(f"confidence is {confidence!r}; allowed: a positive number")
-        for fmt in (unit.product_format, unit.accumulator_format, unit.outer_format, unit.output_format):
+        sums = (unit.product_format, unit.accumulator_format, unit.outer_format, unit.output_format)
+        for fmt in (unit.a_format, unit.b_format, *sums):
             if fmt is not None and not (fmt.has_zero and fmt.signed):
-                raise ValueError(f"unit sums in {fmt}; allowed: formats with a zero and a sign")
+                raise ValueError(f"unit rounds to {fmt}; allowed: formats with a zero and a sign")
         underflows = unit.flush_results is not None or not unit.accumulator_format.subnormals
         if unit.summation.inner == "kahan" and underflows:
             raise ValueError(f"unit has order {unit.order!r} without subnormal numbers; allowed: other orders")
@@ -341,7 +342,7 @@ def _truncation(unit: MatrixUnit, dot: FusedDot, n: int) -> tuple[float, float]:
     if dot.fraction_bits is None:
         return 0.0, 0.0
     accumulator = unit.accumulator_format
-    least = math.ldexp(1.0, max(dot.zero_exponent, accumulator.emin))
+    least = _power(max(dot.zero_exponent, accumulator.emin))
     count = min(dot.terms, n) / dot.group
     if dot.alignment == "truncate":
         bits = unit.a_format.mantissa_bits + unit.b_format.mantissa_bits
@@ -358,7 +359,7 @@ def _least_exponents(unit: MatrixUnit, dot: FusedDot) -> tuple[float, float]:
     """Return the least power of two that a nonzero element counts with in a dot."""
     # A group of products has the exponent of its scales alone, as if those of its elements were 0.
     low = 0 if dot.group > 1 else -2000
-    return math.ldexp(1.0, max(unit.a_format.emin, low)), math.ldexp(1.0, max(unit.b_format.emin, low))
+    return _power(max(unit.a_format.emin, low)), _power(max(unit.b_format.emin, low))
 
 
 def _kahan_growth(n: int, fmt: Format, rounding: Rounding) -> float:
@@ -378,6 +379,11 @@ def _kahan_growth(n: int, fmt: Format, rounding: Rounding) -> float:
     return (p + r) / (1 - r) if 0 < r < 1 and shrunk > 0 else math.inf
 
 
+def _power(exponent: int) -> float:
+    """Return a power of two; infinity where it is too large, as emin of fixed-point formats may be."""
+    return math.ldexp(1.0, exponent) if exponent < 1024 else math.inf
+
+
 def _levels(n: int) -> int:
     return max(n - 1, 0).bit_length()
 
@@ -395,7 +401,7 @@ def _roundoff(fmt: Format, rounding: Rounding) -> float:
 def _underflow(fmt: Format, rounding: Rounding, flush: str | None) -> float:
     """Return the largest error of a rounding below the normal range."""
     if flush is not None:
-        return math.ldexp(1.0, fmt.emin)
+        return fmt.smallest_normal if fmt.emax >= fmt.emin else fmt.max  # of fixed-point formats all is flushed
     return fmt.smallest_subnormal / 2 if rounding.is_nearest else fmt.smallest_subnormal
 
 

@@ -2,9 +2,12 @@
 
 import dataclasses
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lpsim as lp
 from lpsim.errors import (
@@ -15,6 +18,7 @@ from lpsim.errors import (
     product_error,
     ulp_error,
 )
+from lpsim.testing import strategies
 
 UNITS = sorted(lp.units.NAMED_UNITS)
 ORDERS = ("sequential", "reverse", "pairwise", "kahan", "interleaved(4)", "blocked(8)", "blocked(16, pairwise)")
@@ -67,6 +71,78 @@ def test_bounds_of_orders_and_modes(order, rounding, extra):
                 bound = matmul_bound(a, b, unit)
                 assert np.isfinite(bound).all()
                 assert (error <= bound).all()
+
+
+def random_unit(rng):
+    """Return a unit with a narrow accumulator, whose errors come near to the bound."""
+    formats, modes = ("E5M4", "E6M2", "E5M10", "E8M7", "E4M6"), [mode.name for mode in lp.Rounding]
+    given = {"accumulator_format": rng.choice(formats), "rounding": rng.choice(modes)}
+    maybe = {"output_format": rng.choice(formats), "flush_inputs": "signed"}
+    if rng.random() < 0.5:
+        terms, alignment = int(rng.choice([2, 4, 8])), rng.choice(["truncate", "cdna3", "cdna3_split"])
+        given["dot"] = lp.FusedDot(terms, int(rng.integers(3, 14)), int(rng.integers(-40, -1)), str(alignment))
+        maybe["order"] = f"blocked({2 * terms})"
+    else:
+        given["order"] = rng.choice([*ORDERS, "blocked(4, kahan)", "blocked(8, interleaved(2))"])
+        maybe |= {"product_format": rng.choice(formats), "flush_results": rng.choice(["rounded", "before", "after"])}
+    given |= {name: value for name, value in maybe.items() if rng.random() < 0.3}
+    if str(given.get("order", "sequential")).startswith(("blocked", "pairwise", "interleaved")):
+        given |= {"outer_format": rng.choice(formats), "outer_rounding": rng.choice(modes)}
+    given = {name: str(value) if isinstance(value, np.str_) else value for name, value in given.items()}
+    return lp.MatrixUnit(str(rng.choice(["E8M12", "E5M2"])), **given)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_of_random_units(seed):
+    rng = np.random.default_rng(seed)
+    highest = 0.0
+    for _ in range(150):
+        unit, n, scale = random_unit(rng), int(rng.integers(1, 40)), 2.0 ** rng.integers(-8, 2)
+        draw = rng.normal if rng.random() < 0.5 else rng.random
+        a, b, c = (draw(size=shape) * scale for shape in ((20, n), (n, 20), (20, 20)))
+        a *= (rng.random(a.shape) < rng.choice([0.2, 1])) * 2.0 ** rng.integers(-6, 3, a.shape)
+        c = c if rng.random() < 0.4 else np.zeros(c.shape)
+        if unit.summation.inner == "kahan" and unit.flush_results is not None:
+            continue
+        bound = matmul_bound(a, b, unit, c)
+        error = np.abs(lp.matmul(a, b, unit, c, seed=1 if unit.is_stochastic else None) - (a @ b + c))
+        assert (error <= bound).all(), unit
+        highest = max(highest, (error[bound > 0] / bound[bound > 0]).max(initial=0))
+    assert highest > 0.7  # so the bounds are not much too large
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_bounds_of_any_unit_hold_exactly(data):
+    unit = data.draw(st.one_of(strategies.units(stochastic=True), strategies.dot_units(stochastic=True)))
+    m, k, n = (data.draw(st.integers(1, most)) for most in (2, 20, 2))
+    a, b = data.draw(strategies.arrays(unit.a_format, (m, k))), data.draw(strategies.arrays(unit.b_format, (k, n)))
+    c = data.draw(st.one_of(st.none(), strategies.arrays(unit.outer_format, (m, n))))
+    try:
+        bound = matmul_bound(a, b, unit, c)
+    except ValueError:
+        return  # no zero, no sign or no subnormal numbers where there have to be some
+    computed = lp.matmul(a, b, unit, c, seed=7 if unit.is_stochastic else None)
+    for i, j in np.ndindex(m, n):
+        if np.isfinite(bound[i, j]):
+            terms = [Fraction(float(x)) * Fraction(float(y)) for x, y in zip(a[i], b[:, j], strict=True)]
+            terms.append(Fraction(0 if c is None else float(c[i, j])))
+            error = abs(Fraction(float(computed[i, j])) - sum(terms))
+            # The bound itself is computed in binary64.
+            slack = Fraction(bound[i, j]) * Fraction(2) ** -40 + sum(map(abs, terms)) * Fraction(2) ** -48
+            assert error <= Fraction(bound[i, j]) + slack + Fraction(2) ** -1060
+
+
+def test_a_block_of_one_product_is_rounded_to_the_format_of_the_sum():
+    unit = lp.MatrixUnit("single", product_format="half", accumulator_format="e5m2", order="pairwise")
+    error = abs(float(lp.matmul([1.1], [1.0], unit)) - 1.1)
+    assert 0.1 - 1e-9 < error <= matmul_bound([1.1], [1.0], unit) < 0.2
+
+
+def test_a_subnormal_start_value_is_flushed_even_without_terms():
+    unit = lp.MatrixUnit("single", flush_results="rounded")
+    assert lp.matmul([0.0], [0.0], unit, 2.0**-130) == 0
+    assert matmul_bound([0.0], [0.0], unit, 2.0**-130) >= 2.0**-130
 
 
 def test_directed_modes_have_twice_the_bound():
