@@ -23,7 +23,7 @@ EXAMPLES = """Examples:
 
 lpsim matmul A.npy B.npy --unit tf32
 
-lpsim matmul A.npy B.npy --unit tf32,bf16,fp16 --plot errors.png
+lpsim matmul A.npy B.npy --unit tf32,a100.tf32,h100.e4m3 --plot errors.png
 
 lpsim matmul A.npy B.npy --unit fp16_fp16acc --out C.npy --json
 """
@@ -52,8 +52,8 @@ def matmul(
 ) -> None:
     """Multiply A by B as each unit does and compare with the float64 product.
 
-    Beside each error stands its a-priori bound: inputs round once and every step of the inner product
-    rounds once (Higham 2002, section 3.5; Blanchard et al. 2020).
+    Beside each error stands its a-priori bound, from the unit's order of summation and its roundings
+    (lpsim.errors.matmul_bound).
     """
     chosen = parse_units(unit)
     if seed is None and any(is_stochastic(each) for each in chosen):
