@@ -1,40 +1,17 @@
 """The ``lpsim`` command, run in this process; packaging tests run it as a program."""
 
-import json
 import re
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import complaint, run, run_json
 
 import lpsim as lp
-from lpsim.analysis import product_error
-from lpsim.cli.app import app
 from lpsim.cli.digits import UNITS
 from lpsim.cli.multiply import multiply
+from lpsim.errors import product_error
 
 UNIT_NAMES = ("tf32", "bf16", "fp16_fp16acc")
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
-
-
-def run_json(*arguments):
-    def refuse(word):
-        raise AssertionError(f"{word} is not JSON")
-
-    return json.loads(run(*arguments, "--json").stdout, parse_constant=refuse)
-
-
-def complaint(*arguments):
-    """Run bad input and return the one sentence that the command says."""
-    output = run(*arguments, code=2).output
-    assert output.startswith("lpsim: ")
-    assert output.count("\n") == 1
-    return output
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from commands import run
 
 import lpsim as lp
 
@@ -60,6 +62,21 @@ def test_the_tour_runs():
     assert "1011001010" in result.stdout
     assert "\nevery 128 promoted " in result.stdout
     assert "overflow 0" not in result.stdout.partition("steps:")[2].partition("\n")[0]
+
+
+def test_the_commands_on_units_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.save("A.npy", rng.normal(size=(8, 32)))
+    np.save("B.npy", rng.normal(size=(32, 8)))
+    listed, compared, pareto = (run(*line.split()[1:]).stdout for line in blocks("bash")[2].splitlines())
+    assert "h100.e4m3" in listed
+    assert "mi300.xf32" in listed
+    assert "arXiv:2512.07004" in listed
+    assert "a100.fp16" not in listed
+    assert re.search(r"^h100.tf32 +\d+ ", compared, re.MULTILINE)
+    assert "plot: pareto.png" in pareto
+    assert Path("pareto.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(((?!https?:)[^)]+)\)", README))

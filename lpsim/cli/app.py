@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import lpsim
-from lpsim.cli import demo, describe, formats, matmul, verify
+from lpsim.cli import compare, demo, describe, formats, matmul, pareto, units, verify
 
 __all__ = ["app"]
 
@@ -43,4 +43,10 @@ app.command("demo")(demo.demo)
 app.command("describe", context_settings={"ignore_unknown_options": True}, epilog=describe.EXAMPLES)(describe.describe)
 app.command("formats")(formats.formats)
 app.command("matmul", epilog=matmul.EXAMPLES)(matmul.matmul)
+# Commands of one name and several subcommands: `lpsim units` by itself lists them.
+_units = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
+_units.callback(invoke_without_command=True, epilog=units.EXAMPLES)(units.units)
+_units.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+_units.command("pareto", epilog=pareto.EXAMPLES)(pareto.pareto)
+app.add_typer(_units, name="units")
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 import lpsim as lp
 from lpsim import units
-from lpsim.analysis import ProductError, product_error
 from lpsim.data import load_digits
+from lpsim.errors import ProductError, product_error
 from lpsim.units import MatrixUnit
 
 __all__ = ["UNITS", "Projection", "UnitResult", "centred_digits", "exact_projection", "run_unit"]

@@ -15,29 +15,29 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
-from lpsim.analysis import ProductError
 from lpsim.cli.digits import Projection, UnitResult
 from lpsim.cli.output import bad_input
+from lpsim.errors import ProductError
 
-__all__ = ["demo_figure", "error_figure", "save_figure"]
+__all__ = ["FAINT", "INK", "MEASURED", "STYLE", "add_title", "demo_figure", "error_figure", "layout", "save_figure"]
 
 # Paul Tol's "muted" scheme, safe for colour-blind readers; its grey serves as the tenth colour.
 _DIGIT_COLOURS = (
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
     "#DDCC77", "#CC6677", "#882255", "#AA4499", "#9A9A9A",
 )  # fmt: skip
-_INK = "#222222"
-_FAINT = "#8C8C8C"
-_MEASURED = "#0077BB"
+INK = "#222222"
+FAINT = "#8C8C8C"
+MEASURED = "#0077BB"
 _BOUND = "#EE7733"
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _FAINT,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "savefig.dpi": 130,
@@ -49,33 +49,33 @@ _PROJECTED = ("fp8_e5m2", "fp16_fp16acc", "bf16_bf16acc")
 
 def save_figure(figure: Figure, path: Path, argument: str) -> None:
     """Write a figure, or exit with a sentence if the file cannot be written."""
-    with bad_input(f"{argument}: ", (OSError,)), rc_context(_STYLE):
+    with bad_input(f"{argument}: ", (OSError,)), rc_context(STYLE):
         figure.savefig(path)
 
 
 def error_figure(errors: dict[str, ProductError], subtitle: str) -> Figure:
     """Return a figure of relative Frobenius errors and bounds, one row a unit."""
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(9, 2.1 + 0.5 * len(errors)), layout=_layout())
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9, 2.1 + 0.5 * len(errors)), layout=layout())
         axes = figure.subplots()
-        _title(figure, "Error of the matrix product", subtitle)
+        add_title(figure, "Error of the matrix product", subtitle)
         _draw_errors(axes, errors, dict.fromkeys(errors, ""))
     return figure
 
 
 def demo_figure(results: dict[str, UnitResult], exact: Projection, labels: npt.NDArray[np.int64]) -> Figure:
     """Return the demo's figure: errors of the Gram matrix, and projections of the images."""
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(14, 7), layout=_layout())
+    with rc_context(STYLE):
+        figure = Figure(figsize=(14, 7), layout=layout())
         halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.12))
         left, right = halves
-        _title(left, "Gram matrix of 1797 handwritten digits", "64 × 64, inner products of length 1797")
+        add_title(left, "Gram matrix of 1797 handwritten digits", "64 × 64, inner products of length 1797")
         _draw_errors(
             left.subplots(),
             {name: result.gram for name, result in results.items()},
             {name: _ingredients(result) for name, result in results.items()},
         )
-        _title(
+        add_title(
             right,
             "Their two principal components",
             "lines lead from where float64 puts an image to where the unit puts it",
@@ -84,11 +84,13 @@ def demo_figure(results: dict[str, UnitResult], exact: Projection, labels: npt.N
     return figure
 
 
-def _layout() -> ConstrainedLayoutEngine:
+def layout() -> ConstrainedLayoutEngine:
+    """Return the margins of all figures."""
     return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
 
 
-def _title(figure: Figure | SubFigure, title: str, subtitle: str) -> None:
+def add_title(figure: Figure | SubFigure, title: str, subtitle: str) -> None:
+    """Put title and subtitle at the upper left."""
     # The blank second line of the title keeps room for the subtitle, which has a style of its own.
     figure.suptitle(f"{title}\n", x=0.02, ha="left", fontsize=15, fontweight="bold")
     below = figure.transSubfigure + ScaledTranslation(0, -30 / 72, figure.dpi_scale_trans)
@@ -124,15 +126,15 @@ def _draw_errors(axes: Axes, errors: dict[str, ProductError], notes: dict[str, s
         )  # fmt: skip
         if not math.isfinite(measured) or measured == 0:
             text = "exact" if measured == 0 else f"{error.not_finite} elements infinite or NaN"
-            axes.text(low, row, text, va="center", color=_MEASURED, fontweight="bold")
+            axes.text(low, row, text, va="center", color=MEASURED, fontweight="bold")
             continue
         if math.isfinite(bound):
             axes.plot((measured, bound), (row, row), color="#CFCFCF", linewidth=2.5, zorder=1)
             axes.plot(bound, row, "|", color=_BOUND, markersize=15, markeredgewidth=3)
-        axes.plot(measured, row, "o", color=_MEASURED, markersize=10)
+        axes.plot(measured, row, "o", color=MEASURED, markersize=10)
         axes.annotate(
             _power_of_ten(measured), (measured, row), xytext=(0, 9), textcoords="offset points",
-            ha="center", va="bottom", fontsize=9, color=_MEASURED,
+            ha="center", va="bottom", fontsize=9, color=MEASURED,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlim(low / 4, high * 4)
@@ -142,7 +144,7 @@ def _draw_errors(axes: Axes, errors: dict[str, ProductError], notes: dict[str, s
     axes.grid(axis="x", color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xlabel("relative error in the Frobenius norm")
-    axes.plot([], [], "o", color=_MEASURED, markersize=9, label="measured against float64")
+    axes.plot([], [], "o", color=MEASURED, markersize=9, label="measured against float64")
     axes.plot([], [], "|", color=_BOUND, markersize=13, markeredgewidth=3, label="a-priori bound")
     axes.legend(
         loc="lower left",

@@ -15,6 +15,7 @@ from lpsim.units import MatrixUnit
 
 __all__ = [
     "check_folder",
+    "load_factors",
     "load_matrix",
     "parse_code",
     "parse_formats",
@@ -50,9 +51,13 @@ def parse_formats(names: list[str], argument: str = "--format") -> list[lp.Forma
 
 
 def parse_units(text: str) -> list[MatrixUnit]:
-    """Read the names of units, separated by commas."""
+    """Read the names of units without scales, separated by commas."""
     with bad_input("--unit: "):
-        return [units.get(name) for name in dict.fromkeys(map(str.strip, text.split(",")))]
+        found = {unit.name: unit for unit in map(units.get, text.split(","))}
+    for unit in found.values():
+        if unit.scale_format is not None:
+            fail(f"--unit is {unit.name!r}, which multiplies blocks with scales; allowed: units without scales")
+    return list(found.values())
 
 
 def load_matrix(path: Path, argument: str) -> npt.NDArray[Any]:
@@ -72,6 +77,14 @@ def load_matrix(path: Path, argument: str) -> npt.NDArray[Any]:
     if array.ndim != 2:
         fail(f"{argument} is {str(path)!r} of shape {array.shape}; allowed: two dimensions")
     return array
+
+
+def load_factors(a: Path, b: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Read two matrices that can be multiplied."""
+    left, right = load_matrix(a, "A"), load_matrix(b, "B")
+    if left.shape[1] != right.shape[0]:
+        fail(f"A has shape {left.shape} and B {right.shape}; allowed: as many columns of A as rows of B")
+    return left, right
 
 
 def prepare_figure(path: Path, argument: str) -> None:

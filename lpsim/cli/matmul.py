@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +11,10 @@ import numpy.typing as npt
 import typer
 from rich.table import Table
 
-from lpsim.analysis import ProductError, product_error
-from lpsim.cli.inputs import check_folder, load_matrix, parse_units, prepare_figure
-from lpsim.cli.multiply import is_stochastic, multiply
-from lpsim.cli.output import bad_input, fail, number, print_json, progress, show
+from lpsim.cli.inputs import check_folder, load_factors, parse_units, prepare_figure
+from lpsim.cli.multiply import is_stochastic, products
+from lpsim.cli.output import bad_input, fail, number, print_json, show
+from lpsim.errors import ProductError, product_error
 from lpsim.units import MatrixUnit
 
 __all__ = ["EXAMPLES", "matmul"]
@@ -24,7 +23,7 @@ EXAMPLES = """Examples:
 
 lpsim matmul A.npy B.npy --unit tf32
 
-lpsim matmul A.npy B.npy --unit tf32,bf16,fp16 --plot errors.png
+lpsim matmul A.npy B.npy --unit tf32,a100.tf32,h100.e4m3 --plot errors.png
 
 lpsim matmul A.npy B.npy --unit fp16_fp16acc --out C.npy --json
 """
@@ -53,8 +52,8 @@ def matmul(
 ) -> None:
     """Multiply A by B as each unit does and compare with the float64 product.
 
-    Beside each error stands its a-priori bound: inputs round once and every step of the inner product
-    rounds once (Higham 2002, section 3.5; Blanchard et al. 2020).
+    Beside each error stands its a-priori bound, from the unit's order of summation and its roundings
+    (lpsim.errors.matmul_bound).
     """
     chosen = parse_units(unit)
     if seed is None and any(is_stochastic(each) for each in chosen):
@@ -63,22 +62,16 @@ def matmul(
         check_folder(out, "--out")
     if plot is not None:
         prepare_figure(plot, "--plot")
-    left, right = load_matrix(a, "A"), load_matrix(b, "B")
-    if left.shape[1] != right.shape[0]:
-        fail(f"A has shape {left.shape} and B {right.shape}; allowed: as many columns of A as rows of B")
-
+    left, right = load_factors(a, b)
     errors: dict[str, ProductError] = {}
     saved: dict[str, str] = {}
-    with progress() as bar:
-        for each in chosen:
-            name = str(each.name)
-            advance = functools.partial(bar.advance, bar.add_task(name, total=1.0))
-            product = multiply(left, right, each, seed, advance)
-            errors[name] = product_error(product, left, right, each)
-            if out is not None:
-                path = out if len(chosen) == 1 else out.with_suffix(f".{name}{out.suffix}")
-                _save(path, product)
-                saved[name] = str(path)
+    for each, product in products(left, right, chosen, seed):
+        name = str(each.name)
+        errors[name] = product_error(product, left, right, each)
+        if out is not None:
+            path = out if len(chosen) == 1 else out.with_suffix(f".{name}{out.suffix}")
+            _save(path, product)
+            saved[name] = str(path)
     if plot is not None:
         from lpsim.cli.figures import error_figure, save_figure
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import lpsim as lp
+from lpsim.cli.output import progress
 from lpsim.units import MatrixUnit
 
-__all__ = ["is_stochastic", "multiply"]
+__all__ = ["is_stochastic", "multiply", "products"]
 
 # Enough work that slicing costs nothing, little enough that the bar moves every second or so.
 _OPERATIONS_PER_SLICE = 2**28
@@ -42,3 +44,13 @@ def multiply(
         slices.append(lp.matmul(a[start : start + step], b, unit))
         advance(min(step, rows - start) / rows)
     return np.concatenate(slices)
+
+
+def products(
+    a: npt.NDArray[Any], b: npt.NDArray[Any], units: Iterable[MatrixUnit], seed: int | None = None
+) -> Iterator[tuple[MatrixUnit, npt.NDArray[Any]]]:
+    """Yield each unit and its product, with a progress bar."""
+    with progress() as bar:
+        for unit in units:
+            advance = functools.partial(bar.advance, bar.add_task(str(unit.name), total=1.0))
+            yield unit, multiply(a, b, unit, seed, advance)
