@@ -117,7 +117,7 @@ def test_bounds_of_any_unit_hold_exactly(data):
     unit = data.draw(st.one_of(strategies.units(stochastic=True), strategies.dot_units(stochastic=True)))
     m, k, n = (data.draw(st.integers(1, most)) for most in (2, 20, 2))
     a, b = data.draw(strategies.arrays(unit.a_format, (m, k))), data.draw(strategies.arrays(unit.b_format, (k, n)))
-    c = data.draw(st.one_of(st.none(), strategies.arrays(unit.outer_format, (m, n))))
+    c = data.draw(st.one_of(st.none(), strategies.arrays(unit.total_format, (m, n))))
     try:
         bound = matmul_bound(a, b, unit, c)
     except ValueError:

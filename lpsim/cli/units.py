@@ -115,7 +115,7 @@ def _inputs(unit: MatrixUnit) -> str:
 
 
 def _formats(unit: MatrixUnit) -> str:
-    steps = dict.fromkeys(map(str, (unit.accumulator_format, unit.outer_format, unit.result_format)))
+    steps = dict.fromkeys(map(str, (unit.accumulator_format, unit.total_format, unit.result_format)))
     return " > ".join(steps)
 
 
