@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from lpsim.cli.inputs import check_folder, load_factors, parse_units, prepare_figure
-from lpsim.cli.multiply import is_stochastic, products
+from lpsim.cli.multiply import products
 from lpsim.cli.output import bad_input, fail, number, print_json, show
 from lpsim.errors import ProductError, product_error
 from lpsim.units import MatrixUnit
@@ -56,7 +56,7 @@ def matmul(
     (lpsim.errors.matmul_bound).
     """
     chosen = parse_units(unit)
-    if seed is None and any(is_stochastic(each) for each in chosen):
+    if seed is None and any(each.is_stochastic for each in chosen):
         fail("--seed is missing; a unit that rounds stochastically needs one")
     if out is not None:
         check_folder(out, "--out")

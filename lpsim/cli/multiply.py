@@ -13,15 +13,10 @@ import lpsim as lp
 from lpsim.cli.output import progress
 from lpsim.units import MatrixUnit
 
-__all__ = ["is_stochastic", "multiply", "products"]
+__all__ = ["multiply", "products"]
 
 # Enough work that slicing costs nothing, little enough that the bar moves every second or so.
 _OPERATIONS_PER_SLICE = 2**28
-
-
-def is_stochastic(unit: MatrixUnit) -> bool:
-    """Whether a product under the unit depends on random bits."""
-    return unit.rounding.is_stochastic or unit.input_rounding.is_stochastic
 
 
 def multiply(
@@ -35,7 +30,7 @@ def multiply(
     rows, inner = a.shape
     step = max(_OPERATIONS_PER_SLICE // max(inner * b.shape[1], 1), 1)
     # Random bits depend on the position in the whole array, so such products stay in one piece.
-    if rows <= step or is_stochastic(unit):
+    if rows <= step or unit.is_stochastic:
         result = lp.matmul(a, b, unit, seed=seed)
         advance(1.0)
         return np.asarray(result)
