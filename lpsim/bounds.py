@@ -110,8 +110,9 @@ def matmul_bound(
     factors = read_factors(a, b, unit, c, a_scale, b_scale)
     left, right, start = (np.abs(x) for x in factors[:3])
     scales = np.abs(factors.a_scale), np.abs(factors.b_scale)
-    off_left = _rounding_error(left, unit.a_format, unit.input_rounding, unit.flush_inputs)
-    off_right = _rounding_error(right, unit.b_format, unit.input_rounding, unit.flush_inputs)
+    flush = None if unit.flush_inputs == "signed_c" else unit.flush_inputs
+    off_left = _rounding_error(left, unit.a_format, unit.input_rounding, flush)
+    off_right = _rounding_error(right, unit.b_format, unit.input_rounding, flush)
     off_start = _rounding_error(start, unit.total_format, unit.total_rounding, unit.flush_inputs)
     # Infinities would turn zeros into NaNs in products: leave them out, and put them in at the end.
     lost_left, lost_right, lost_start = (~np.isfinite(x) for x in (off_left, off_right, off_start))

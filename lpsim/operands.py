@@ -50,7 +50,8 @@ class Operands:
         by_engine, rounding = self._engine.short_rounding(fmt, array.dtype)
         if by_engine and array.flags.aligned:
             return array, rounding
-        return self._flushed(self._rounded(array, fmt, argument, unit.input_rounding, unit.input_overflow), fmt), None
+        rounded = self._rounded(array, fmt, argument, unit.input_rounding, unit.input_overflow)
+        return rounded if unit.flush_inputs == "signed_c" else self._flushed(rounded, fmt), None
 
     def start_values(self, c: npt.ArrayLike | None, shape: tuple[int, ...]) -> RealArray:
         """Return a new array of the accumulators' start values; `gemm` makes the zeros and the one NaN itself."""
@@ -127,6 +128,6 @@ class Operands:
         flush = self._unit.flush_inputs
         if flush is None:
             return values
-        zeros = np.copysign(0.0, values) if flush == "signed" else np.zeros_like(values)
+        zeros = np.zeros_like(values) if flush == "positive" else np.copysign(0.0, values)
         subnormal = np.isfinite(values) & (values != 0) & (np.frexp(values)[1] <= fmt.emin)
         return np.where(subnormal, zeros, values).astype(values.dtype)

@@ -449,3 +449,11 @@ def test_a_changed_copy_of_a_unit_follows_its_change() -> None:
     assert unit.result_format == lp.float16
     assert unit.total_rounding == lp.Rounding.TOWARD_ZERO
     assert dataclasses.replace(unit, order="pairwise", outer_format="single").result_format == lp.float32
+
+
+def test_amx_fp16_takes_subnormal_halves_but_not_subnormal_accumulators() -> None:
+    assert dot("amx.fp16", [(2.0**-24, 1.0)], 0) == 2.0**-24
+    smallest = 2.0**-126
+    assert dot("amx.fp16", [(0.0, 0.0)], smallest) == smallest
+    assert dot("amx.fp16", [(0.0, 0.0)], smallest / 2) == 0
+    assert dot("amx.fp16", [(1.0, 2.0**-24)], 2.0**-24 - smallest / 2) == 2.0**-23

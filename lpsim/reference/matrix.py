@@ -84,7 +84,7 @@ class MatrixUnitLike(Protocol):
 
     @property
     def flush_inputs(self) -> str | None:
-        """What becomes of subnormal elements: ``"signed"`` or ``"positive"`` zeros; None: they stay."""
+        """What becomes of subnormal elements: ``"signed"``, ``"positive"`` or (C's) ``"signed_c"`` zeros; or None."""
 
     @property
     def flush_results(self) -> str | None:
@@ -211,8 +211,9 @@ def matmul(
 
     # A start value of +0 is not rounded: an accumulator without zero gets its first sum exactly.
     starts = start.ravel().tolist() if c is None else _rounded(start, to_outer, seed, _STREAM_C, unit.flush_inputs)
-    a_values = _rounded(left, to_a, seed, _STREAM_A, unit.flush_inputs)
-    b_values = _rounded(right, to_b, seed, _STREAM_B, unit.flush_inputs)
+    flush = None if unit.flush_inputs == "signed_c" else unit.flush_inputs
+    a_values = _rounded(left, to_a, seed, _STREAM_A, flush)
+    b_values = _rounded(right, to_b, seed, _STREAM_B, flush)
     depth, width = right.shape
     rows = [a_values[i * depth : (i + 1) * depth] for i in range(shape[0])]
     columns = [b_values[j::width] for j in range(width)]
@@ -279,7 +280,7 @@ def _rounded(array: npt.NDArray[Any], to: Rounder, seed: int, stream: int, flush
     ]
     if flush is None:
         return values
-    return [math.copysign(0.0, x if flush == "signed" else 1.0) if is_subnormal(x, to.grid) else x for x in values]
+    return [math.copysign(0.0, 1.0 if flush == "positive" else x) if is_subnormal(x, to.grid) else x for x in values]
 
 
 def _scales(unit: MatrixUnitLike, scale: npt.ArrayLike | None, depth: int, size: int, axis: int) -> list[list[float]]:

@@ -276,7 +276,7 @@ def units(draw: DrawFn, stochastic: bool = False) -> MatrixUnit:
         outer_format=None if one_chain else outer,
         outer_rounding=None if one_chain else draw(st.one_of(st.none(), roundings(stochastic))),
         output_format=output,
-        flush_inputs=draw(st.sampled_from((None, None, "signed", "positive"))),
+        flush_inputs=draw(st.sampled_from((None, None, "signed", "positive", "signed_c"))),
         flush_results=draw(st.sampled_from((None, None, "rounded", "before", "after"))),
     )
 

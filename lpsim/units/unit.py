@@ -15,7 +15,7 @@ from lpsim.units.order import Order, parse_order
 __all__ = ["FLUSHED_INPUTS", "FLUSHED_RESULTS", "MatrixUnit"]
 
 #: Allowed values of ``MatrixUnit.flush_inputs`` and ``flush_results``, besides None.
-FLUSHED_INPUTS = ("signed", "positive")
+FLUSHED_INPUTS = ("signed", "positive", "signed_c")
 FLUSHED_RESULTS = ("rounded", "before", "after")
 
 
@@ -88,8 +88,8 @@ class MatrixUnit:
     scale_block : int, optional
         How many consecutive k share a scale.
     flush_inputs : str, optional
-        What becomes of subnormal elements of A, B and C: ``"signed"`` zeros or ``"positive"`` zeros.
-        Default: they stay.
+        What becomes of subnormal elements of A, B and C: ``"signed"`` zeros or ``"positive"`` zeros; with
+        ``"signed_c"``, zeros of their sign in C, and in A and B they stay. Default: they stay.
     flush_results : str, optional
         Which results of steps become zeros of their sign: those that are subnormal once ``"rounded"``, or that are
         tiny, ``"before"`` or ``"after"`` rounding (`lpsim.Flag`). Default: none.
