@@ -1,9 +1,9 @@
 """Outputs that were recorded on real GPUs, bit for bit.
 
 Recorded by Khattak and Mikaitis and published with arXiv:2512.07004 (repository
-north-numerical-computing/MATLAB-tensor-core, folder model_validation; BSD 2-Clause). A few rows are here as facts. Whole
-archives are run where LPSIM_RECORDINGS names a folder with them: NumPy archives ``<gpu>_<input>.npz`` of ``a`` and ``b``
-(rows, terms), ``c``, ``d_fp32`` and ``d_fp16`` (rows), all bits of binary32 numbers.
+north-numerical-computing/MATLAB-tensor-core, folder model_validation; BSD 2-Clause). A few rows are here as facts.
+Whole archives are run where LPSIM_RECORDINGS names a folder with them: NumPy archives ``<gpu>_<input>.npz`` of ``a``
+and ``b`` (rows, terms), ``c``, ``d_fp32`` and ``d_fp16`` (rows), all bits of binary32 numbers.
 """
 
 from __future__ import annotations
