@@ -39,7 +39,7 @@ def accumulate_dots(
     unit: MatrixUnit,
     seed: np.uint64,
     start: int,
-    scales: tuple[RealArray, RealArray],
+    scales: tuple[RealArray, RealArray] | None,
     counter: Counter | None = None,
 ) -> None:
     """Add the product of two matrices to the accumulators in ``out``; see `lpsim.engine.Engine.accumulate`."""
@@ -59,11 +59,13 @@ def _accumulate_carefully(
     unit: MatrixUnit,
     seeds: tuple[np.uint64 | None, np.uint64 | None],
     start: int,
-    scales: tuple[RealArray, RealArray],
+    scales: tuple[RealArray, RealArray] | None,
     counter: Counter | None = None,
 ) -> None:
     kernel, f = dot_kernel(), _parameters(unit)
     left, right = read_only(a, _DOUBLE), read_only(b.T, _DOUBLE)
+    if scales is None:
+        scales = np.zeros((a.shape[0], 0)), np.zeros((b.shape[1], 0))
     a_scale, b_scale = (read_only(scale, _DOUBLE) for scale in scales)
     accumulator = parameters(unit.accumulator_format, unit.rounding, unit.overflow, unit.random_bits)
     outer = parameters(unit.total_format, unit.total_rounding, unit.overflow, unit.random_bits)
@@ -135,9 +137,8 @@ def _accumulate_in_vectors(a: RealArray, b: RealArray, out: RealArray, unit: Mat
     for touched_rows, touched_columns in ((rows, slice(None)), (slice(None), columns)):
         part = starts[touched_rows][:, touched_columns]
         if part.size and starts is not out:
-            nothing = (np.zeros((part.shape[0], 0)), np.zeros((part.shape[1], 0)))
             part = np.ascontiguousarray(part)
-            _accumulate_carefully(a[touched_rows], b[:, touched_columns], part, unit, (None, None), 0, nothing)
+            _accumulate_carefully(a[touched_rows], b[:, touched_columns], part, unit, (None, None), 0, None)
             if touched_rows is rows:
                 out[touched_rows] = part
             else:

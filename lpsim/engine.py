@@ -69,7 +69,7 @@ class Engine:
         return fmt == float32 or short is not None, short
 
     def accumulate(
-        self, a: RealArray, b: RealArray, out: RealArray, start: int, scales: tuple[RealArray, RealArray]
+        self, a: RealArray, b: RealArray, out: RealArray, start: int, scales: tuple[RealArray, RealArray] | None = None
     ) -> None:
         """Add the product of two matrices to the accumulators in ``out``.
 
@@ -81,8 +81,8 @@ class Engine:
             Start values, and then results.
         start : int
             Index of ``out[0, 0]`` in the whole result: it selects random words.
-        scales : tuple of ndarray
-            Scales of A, shape (m, blocks), and of B, shape (n, blocks); without blocks where there are none.
+        scales : tuple of ndarray, optional
+            Scales of A, shape (m, blocks), and of B, shape (n, blocks).
         """
         unit = self._unit
         if unit.dot is not None:
@@ -110,10 +110,9 @@ class Engine:
         unit = self._unit
         inner = dataclasses.replace(unit, order="sequential", outer_format=None, outer_rounding=None)
         engine = Engine(inner, self._seed)
-        nothing = np.zeros((0, 0))
         for first in range(0, a.shape[1], block):
             sums = np.zeros(out.shape, inner.accumulator_format.carrier)
-            engine.accumulate(a[:, first : first + block], b[first : first + block], sums, 0, (nothing, nothing))
+            engine.accumulate(a[:, first : first + block], b[first : first + block], sums, 0)
             add(out, sums, unit.total_format, rounding=unit.total_rounding, overflow=unit.overflow, out=out)
 
     def _parameters(self, fmt: Format, rounding: Rounding) -> Params:

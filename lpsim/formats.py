@@ -265,7 +265,7 @@ class Format:
         """Largest relative error of rounding to nearest in the normal range, ``2**-precision``."""
         return self.eps / 2
 
-    @property
+    @functools.cached_property
     def carrier(self) -> np.dtype[Any]:
         """NumPy dtype in which values travel: float32 if every value is a binary32 value, else float64."""
         fits = self.mantissa_bits <= 23 and self.emax <= 127 and self.quantum_exponent >= -149

@@ -102,14 +102,16 @@ def matmul(
     if out is not None:
         out = check_value_out(out, shape, unit.result_format)
     accumulators = operands.start_values(c, shape).reshape(*batch, m, n)
-    matrices_a = np.broadcast_to(matrix_a, (*batch, m, matrix_a.shape[-1]))
-    matrices_b = np.broadcast_to(matrix_b, (*batch, matrix_b.shape[-2], n))
+    matrices_a, matrices_b = matrix_a, matrix_b
+    if batch:
+        matrices_a = np.broadcast_to(matrix_a, (*batch, m, matrix_a.shape[-1]))
+        matrices_b = np.broadcast_to(matrix_b, (*batch, matrix_b.shape[-2], n))
     if engine.is_gemm:
         gemm(matrices_a, matrices_b, accumulators, round_a, round_b, zero=c is None)
-    scales_a, scales_b = operands.scales(a_scale, b_scale, batch, (m, matrix_a.shape[-1], n))
+    scales = operands.scales(a_scale, b_scale, batch, (m, matrix_a.shape[-1], n))
     for position, index in enumerate(() if engine.is_gemm else np.ndindex(batch)):
-        scales = (scales_a[index], scales_b[index])
-        engine.accumulate(matrices_a[index], matrices_b[index], accumulators[index], position * m * n, scales)
+        here = None if scales is None else (scales[0][index], scales[1][index])
+        engine.accumulate(matrices_a[index], matrices_b[index], accumulators[index], position * m * n, here)
     result = operands.output(accumulators.reshape(shape))
     if out is not None:
         out[...] = result

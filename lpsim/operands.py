@@ -73,11 +73,13 @@ class Operands:
         b_scale: npt.ArrayLike | None,
         batch: tuple[int, ...],
         shape: tuple[int, int, int],
-    ) -> tuple[RealArray, RealArray]:
-        """Return the scales of A's rows and, transposed, of B's columns, of the shape of the batch.
+    ) -> tuple[RealArray, RealArray] | None:
+        """Return the scales of A's rows and, transposed, of B's columns, of the shape of the batch; None: no scales.
 
         ``shape`` is that of the product: (m, k, n).
         """
+        if self._unit.scale_format is None and a_scale is None and b_scale is None:
+            return None
         m, depth, n = shape
         blocks = 0 if self._unit.scale_block is None else -(-depth // self._unit.scale_block)
         a = self._scale(a_scale, "a_scale", (*batch, m, blocks))

@@ -31,8 +31,7 @@ UNITS = {
 
 def carefully(a: Any, b: Any, c: Any, unit: lp.MatrixUnit) -> Any:
     out = np.array(c, np.float64)
-    nothing = (np.zeros((a.shape[0], 0)), np.zeros((b.shape[1], 0)))
-    dots._accumulate_carefully(a, b, out, unit, (None, None), 0, nothing)
+    dots._accumulate_carefully(a, b, out, unit, (None, None), 0, None)
     return out.astype(unit.total_format.carrier)
 
 

@@ -35,6 +35,9 @@ _PACKED, _COLUMNS = 1 << 22, 1 << 13
 #: a batch that are worth a thread.
 _SHARED, _GRAIN = 1 << 24, 1 << 16
 
+#: Multiply-adds for which a thread that is woken comes late: the calling thread takes so many more, and need not wait.
+_LAG = 3 << 20
+
 #: Numbers in B that each thread packs for itself, as to wait for others would take longer.
 _PRIVATE = 1 << 18
 
@@ -161,14 +164,24 @@ def _run_shared(product: Product, offset: _Array) -> None:
             lambda start, stop: _compute(product, offset, packed, nothing, nothing, (start, stop)), panels_b, smallest=1
         )
 
+    # Along one axis: with rectangles in both, the caller's is one of several with as many rows.
+    lag = _LAG / (product.m * product.n * product.k) if min(down, right) == 1 else 0.0
+
     def multiply(start: int, stop: int) -> None:
         for i, j in (divmod(index, right) for index in range(start, stop)):
-            rows = panels_a * i // down, panels_a * (i + 1) // down
-            columns = panels_b * j // right, panels_b * (j + 1) // right
+            rows = _share(panels_a, down, i, lag), _share(panels_a, down, i + 1, lag)
+            columns = _share(panels_b, right, j, lag), _share(panels_b, right, j + 1, lag)
             _compute(product, offset, packed, rows, columns, (0, 0) if packed else columns)
 
     map_ranges(multiply, down * right, smallest=1)
     del memory
+
+
+def _share(size: int, parts: int, part: int, lag: float) -> int:
+    """Return where a part of a range begins: the first is larger, by ``lag`` of the whole, than each other one."""
+    first = min((1 + lag * (parts - 1)) / parts, 1.0)
+    fraction = 0.0 if part == 0 else first + (part - 1) * (1 - first) / max(parts - 1, 1)
+    return size if part == parts else round(size * fraction)
 
 
 def _compute(

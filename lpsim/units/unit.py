@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -283,7 +284,7 @@ class MatrixUnit:
                 f"{self.b_format}; allowed: at most {max(60 - largest, 0)}, so that aligned sums are 64-bit integers"
             )
 
-    @property
+    @functools.cached_property
     def summation(self) -> Order:
         """The order in parts."""
         return parse_order(self.order)
