@@ -131,5 +131,5 @@ class Operands:
         if flush is None:
             return values
         zeros = np.zeros_like(values) if flush == "positive" else np.copysign(0.0, values)
-        subnormal = np.isfinite(values) & (values != 0) & (np.frexp(values)[1] <= fmt.emin)
+        subnormal = np.isfinite(values) & ((values == 0) | (np.frexp(values)[1] <= fmt.emin))
         return np.where(subnormal, zeros, values).astype(values.dtype)

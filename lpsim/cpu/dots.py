@@ -101,13 +101,15 @@ def _exact_sum(a: Any, b: Any, first: Any, step: Any, acc: Any, f: Any, expansio
 @kernel_part
 def _term(a: Any, b: Any, a_scale: Any, b_scale: Any, first: Any, step: Any, t: Any, f: Any) -> Any:
     """Return the term from the product t on, as (n, exponent of its last bit, exponent for the alignment)."""
-    n, last_bit, exponent = np.int64(0), np.int64(0), np.int64(f.zero_exponent)
+    n, last_bit, exponent = np.int64(0), np.int64(0), np.int64(0)
+    zero = True
     for u in range(t, t + f.group):
         k = first + u // f.run * step + u % f.run
         if k >= a.size:
             continue
         na, ea = split(a[k], f.a_bits, f.a_emin)
         nb, eb = split(b[k], f.b_bits, f.b_emin)
+        zero &= na * nb == 0
         if f.group == 1:
             n, last_bit, exponent = na * nb, ea + eb - f.a_bits - f.b_bits, ea + eb
         elif na * nb != 0:
@@ -118,9 +120,11 @@ def _term(a: Any, b: Any, a_scale: Any, b_scale: Any, first: Any, step: Any, t: 
         np_, ep = split(a_scale[k // f.scale_block], f.scale_bits, f.scale_emin)
         nq, eq = split(b_scale[k // f.scale_block], f.scale_bits, f.scale_emin)
         n *= np_ * nq
+        zero |= np_ * nq == 0
         last_bit += ep + eq - 2 * f.scale_bits
         exponent += ep + eq
-    return n, last_bit, (exponent if n != 0 else np.int64(f.zero_exponent))
+    # A group whose products cancel is not a zero term.
+    return n, last_bit, (np.int64(f.zero_exponent) if zero else exponent)
 
 
 @kernel_part

@@ -139,15 +139,20 @@ def _products(terms: list[_Term], dot: FusedDotLike, formats: _Formats) -> Itera
     """Yield the exact value and the exponent of each term."""
     for first in range(0, len(terms), dot.group):
         group = terms[first : first + dot.group]
-        value = sum((Fraction(a) * Fraction(b) for a, b, _, _ in group), Fraction(0))
-        exponent = 0
-        if dot.group == 1 and value:
+        products = [Fraction(a) * Fraction(b) for a, b, _, _ in group]
+        scales = group[0][2:] if formats.scale is not None else ()
+        # A group whose products cancel is not a zero term.
+        if not any(products) or not all(scales):
+            yield Fraction(0), dot.zero_exponent
+            continue
+        value, exponent = sum(products, Fraction(0)), 0
+        if dot.group == 1:
             exponent = _exponent(group[0][0], formats.a) + _exponent(group[0][1], formats.b)
-        if formats.scale is not None and value:
-            for scale in group[0][2:]:
-                value *= Fraction(scale)
-                exponent += _exponent(scale, formats.scale) if scale else 0
-        yield value, exponent if value else dot.zero_exponent
+        for scale in scales:
+            assert formats.scale is not None
+            value *= Fraction(scale)
+            exponent += _exponent(scale, formats.scale)
+        yield value, exponent
 
 
 def _aligned(terms: list[tuple[Fraction, int]], fraction_bits: int) -> tuple[Fraction, int]:

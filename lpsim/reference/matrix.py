@@ -280,7 +280,10 @@ def _rounded(array: npt.NDArray[Any], to: Rounder, seed: int, stream: int, flush
     ]
     if flush is None:
         return values
-    return [math.copysign(0.0, 1.0 if flush == "positive" else x) if is_subnormal(x, to.grid) else x for x in values]
+    sign = [1.0 if flush == "positive" else x for x in values]
+    return [
+        math.copysign(0.0, s) if x == 0 or is_subnormal(x, to.grid) else x for x, s in zip(values, sign, strict=True)
+    ]
 
 
 def _scales(unit: MatrixUnitLike, scale: npt.ArrayLike | None, depth: int, size: int, axis: int) -> list[list[float]]:

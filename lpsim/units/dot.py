@@ -34,7 +34,8 @@ class FusedDot:
         even and odd terms apart. Both are defined in `lpsim.reference`.
     group : int
         So many consecutive products are first summed exactly, and their sum times the two scales is a term with the
-        scales' exponent (NVIDIA's mxf4 and nvf4). Default: 1, products are terms of their own.
+        scales' exponent, unless all of the products are zero (NVIDIA's mxf4 and nvf4). Default: 1, products are terms
+        of their own.
     dealt : int, optional
         How the terms of a block of ``order="blocked(n)"`` go to its dots: runs of so many consecutive terms are
         dealt to the dots in turn. Default: consecutive terms.

@@ -31,10 +31,13 @@ from lpsim.units.unit import MatrixUnit
 __all__ = ["a100", "ada", "b200", "h100", "rtx50", "t4", "v100"]
 
 _SOURCE = "MMA-Sim (arXiv:2511.10909) and Khattak and Mikaitis (arXiv:2512.07004)"
-_MODEL_ONLY = "the rule of MMA-Sim; not compared with hardware"
+_MODEL_ONLY = "MMA-Sim 2.1.1, on random bit patterns; not hardware"
 
 #: The accumulator of FP8 units up to Hopper: binary32 with 13 of its 23 fraction bits.
 _E8M13 = Format(8, 13, name="E8M13")
+
+#: Scales of NVFP4.
+_UE4M3 = Format(4, 3, specials="fn", signed=False, name="UE4M3")
 
 _NAN32, _NAN16 = 0x7FFFFFFF, 0x7FFFE000
 
@@ -230,7 +233,7 @@ def _blackwell(with_mma: bool) -> Iterator[tuple[str, MatrixUnit]]:
         if name != "e2m1":
             yield _MX_NAMES[name], _scaled(fmt, 32, 1, 25, float8_e8m0fnu, 32)
     yield "mxfp4", _scaled(float4_e2m1fn, 64, 16, 35, float8_e8m0fnu, 32)
-    yield "nvfp4", _scaled(float4_e2m1fn, 64, 16, 35, float8_e4m3fn, 16)
+    yield "nvfp4", _scaled(float4_e2m1fn, 64, 16, 35, _UE4M3, 16)
 
 
 b200 = Hardware(

@@ -89,8 +89,8 @@ class MatrixUnit:
     scale_block : int, optional
         How many consecutive k share a scale.
     flush_inputs : str, optional
-        What becomes of subnormal elements of A, B and C: ``"signed"`` zeros or ``"positive"`` zeros; with
-        ``"signed_c"``, zeros of their sign in C, and in A and B they stay. Default: they stay.
+        What becomes of subnormal elements of A, B and C: zeros of their sign, ``"signed"``, or +0,
+        ``"positive"``, as negative zeros do; ``"signed_c"``: those of C alone. Default: they stay.
     flush_results : str, optional
         Which results of steps become zeros of their sign: those that are subnormal once ``"rounded"``, or that are
         tiny, ``"before"`` or ``"after"`` rounding (`lpsim.Flag`). Default: none.
