@@ -51,7 +51,7 @@ def test_units_says_how_each_one_sums():
     }
     assert {name: facts[name]["summation"] for name in expected} == expected
     assert facts["a100.tf32"]["throughput"] == 8
-    assert facts["b200.nvfp4"]["scale_format"] == "float8_e4m3fn"
+    assert facts["b200.nvfp4"]["scale_format"] == "UE4M3"
     assert (facts["h100.e4m3"]["accumulator_format"], facts["tf32"]["throughput"]) == ("E8M13", None)
 
 

@@ -265,7 +265,8 @@ class MatrixUnit:
         if dot.fraction_bits is None:
             low = self.a_format.quantum_exponent + self.b_format.quantum_exponent
             high = self.a_format.emax + self.b_format.emax + 2 + (dot.terms + 1).bit_length()
-            fits = self.accumulator_format.precision <= 24 and self.accumulator_format.emax <= 127
+            c = self.accumulator_format
+            fits = c.precision <= 24 and c.emax <= 127 and c.quantum_exponent >= -149
             if precision > 53 or low < -1000 or high > 1000 or not fits:
                 raise ValueError(
                     f"dot.fraction_bits is None, exact, for products of {self.a_format} and {self.b_format} into "
