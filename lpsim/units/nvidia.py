@@ -104,7 +104,7 @@ t4 = Hardware(
 
 
 def _sixteen_bits(
-    fraction_bits: int, terms: int, verified: str, rates: tuple[float, float] | tuple[None, None], source: str | None
+    fraction_bits: int, terms: int, verified: str, rates: tuple[float | None, float | None], source: str | None
 ) -> Iterator[tuple[str, MatrixUnit]]:
     """Yield the units with 16-bit and TF32 inputs; TF32 blocks are half as long."""
     zero = -108 - fraction_bits
@@ -206,7 +206,7 @@ _MX_NAMES = {"e4m3": "mxfp8_e4m3", "e5m2": "mxfp8_e5m2", "e2m3": "mxfp6_e2m3", "
 
 
 def _scaled(
-    fmt: Format, terms: int, group: int, fraction_bits: int, scale_format: Format, scale_block: int
+    fmt: Format, terms: int, group: int, fraction_bits: int, scale_format: Format, scale_block: int, rate: float | None
 ) -> MatrixUnit:
     return MatrixUnit(
         fmt,
@@ -218,22 +218,31 @@ def _scaled(
         nan_bits=_NAN32,
         source=_SOURCE,
         verified=_MODEL_ONLY,
+        throughput=rate,
+        throughput_source=None if rate is None else _B200,
     )
 
 
-def _blackwell(with_mma: bool) -> Iterator[tuple[str, MatrixUnit]]:
-    yield from _sixteen_bits(25, 16, _recorded("a B200") if with_mma else _MODEL_ONLY, (None, None), None)
+_B200 = "NVIDIA Blackwell datasheet, HGX B200, a GPU: half of the rates with sparsity, which it states"
+
+
+def _blackwell(datacenter: bool) -> Iterator[tuple[str, MatrixUnit]]:
+    # TFLOP/s of HGX B200 with 16 bits, TF32, 8 and 6 bits, and 4 bits, over those with FP32.
+    half, single, byte, four = (rate / 75 if datacenter else None for rate in (2250, 1100, 4500, 9000))
+    source = _B200 if datacenter else None
+    yield from _sixteen_bits(25, 16, _recorded("a B200") if datacenter else _MODEL_ONLY, (half, single), source)
     for name, fmt in _NARROW:
         for out, suffix in ((float32, ""), (float16, "_fp16")):
             zero = -21 if out == float16 else -133
-            yield f"{name}{suffix}", _unit(fmt, 32, 25, zero, _MODEL_ONLY, out=out)
-    if with_mma:
+            unit = _unit(fmt, 32, 25, zero, _MODEL_ONLY, out=out, throughput=byte, throughput_source=source)
+            yield f"{name}{suffix}", unit
+    if datacenter:
         yield from _fp8_as_fp16(25, _recorded("a B200"), _MMA_FP8)
     for name, fmt in _NARROW:
         if name != "e2m1":
-            yield _MX_NAMES[name], _scaled(fmt, 32, 1, 25, float8_e8m0fnu, 32)
-    yield "mxfp4", _scaled(float4_e2m1fn, 64, 16, 35, float8_e8m0fnu, 32)
-    yield "nvfp4", _scaled(float4_e2m1fn, 64, 16, 35, _UE4M3, 16)
+            yield _MX_NAMES[name], _scaled(fmt, 32, 1, 25, float8_e8m0fnu, 32, byte)
+    yield "mxfp4", _scaled(float4_e2m1fn, 64, 16, 35, float8_e8m0fnu, 32, four)
+    yield "nvfp4", _scaled(float4_e2m1fn, 64, 16, 35, _UE4M3, 16, four)
 
 
 b200 = Hardware(
