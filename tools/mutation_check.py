@@ -32,13 +32,13 @@ TESTS = (
     "tests/test_random.py",
     "tests/test_arrays.py",
     "tests/test_matmul.py",
-    "tests/test_units.py",
-    "tests/test_steps.py",
     "tests/test_flags.py",
     "tests/test_exhaustive.py::test_every_code_of_every_small_format",
     "tests/test_exhaustive.py::test_all_pairs_of_tiny_formats",
     "tests/test_exhaustive.py::test_rounding_between_all_codes_of_every_small_format",
     "tests/test_kernels.py",
+    "tests/test_units.py",
+    "tests/test_steps.py",
 )
 
 #: Seconds for the tests on one copy; many times what they need.
