@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpsim.core.operations import ADD, DIV, FMA, MUL, ROUND, SQRT, SUB
+from lpsim.core.operations import ADD, MUL, ROUND, SUB
+from lpsim.core.params import Params
 from lpsim.core.short import BITS, DIRECTED, EVEN, RANDOM, ShortParams
-from lpsim.cpu.elementwise import NONE
 from lpsim.cpu.short import short_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
@@ -24,15 +24,16 @@ __all__ = ["shortcut"]
 
 
 class _Lane(NamedTuple):
-    """A type to work in: float32 or float64."""
+    """A type to work in, float32 or float64."""
 
     dtype: type[np.floating[Any]]
+    integer: type[np.signedinteger[Any]]
     precision: int
     emax: int
 
 
-_NARROW = _Lane(np.float32, 24, 127)
-_WIDE = _Lane(np.float64, 53, 1023)
+_NARROW = _Lane(np.float32, np.int32, 24, 127)
+_WIDE = _Lane(np.float64, np.int64, 53, 1023)
 
 #: How far above the nearest number, in last places, a number goes to the next one; and how far below. 1: never.
 #: Half a place is less the smallest difference that the lane knows, so that ties go.
@@ -74,20 +75,22 @@ def shortcut(
         return None
     if mode.is_stochastic and operation not in (ROUND, MUL):
         return None  # there may be more random bits than a result that is rounded to odd has
-    lane = _NARROW if single and operation == ROUND and not mode.is_stochastic else _WIDE
-    kind = EVEN if mode == Rounding.TIES_TO_EVEN else RANDOM if mode.is_stochastic else DIRECTED
-    if not _admits(lane, fmt):
-        # As wide as binary32 in exponents: its representations are the format's, with some more digits.
-        by_bits = kind == EVEN and fmt.emin == -126 and fmt.emax <= 127 and fmt.precision < 24 and not codes
-        if lane is _NARROW and by_bits:
-            kind = BITS
-        elif _admits(_WIDE, fmt):
-            lane = _WIDE
-        else:
-            return None
+    f = parameters(fmt, mode, policy, random_bits)
+    kind = RANDOM if mode.is_stochastic else DIRECTED
+    if mode == Rounding.TIES_TO_EVEN and str(f.over_positive) == str(f.infinity_positive):
+        kind = EVEN
+    lane = _WIDE
+    if single and kind != RANDOM and (operation == ROUND or (operation in (ADD, SUB) and kind == EVEN)):
+        if _admits(_NARROW, fmt):
+            lane = _NARROW
+        elif fmt.emin == -126 and fmt.emax <= 127 and fmt.precision <= (23 if operation == ROUND else 22):
+            # As wide as binary32 in exponents: its representations are the format's, with some more digits.
+            lane, kind = _NARROW, BITS
+    if kind != BITS and not _admits(lane, fmt):
+        return None
     sticky = fmt.precision > 24
     kernel = short_kernel(operation, wide=lane is _WIDE, kind=kind, sticky=sticky, randomness=randomness, codes=codes)
-    return kernel, _short_parameters(fmt, mode, policy, random_bits, lane)
+    return kernel, _short_parameters(fmt, mode, f, lane)
 
 
 def _admits(lane: _Lane, fmt: Format) -> bool:
@@ -104,38 +107,47 @@ def _admits(lane: _Lane, fmt: Format) -> bool:
     )
 
 
-def _short_parameters(fmt: Format, mode: Rounding, policy: Overflow, random_bits: int, lane: _Lane) -> ShortParams:
-    f = parameters(fmt, mode, policy, random_bits)
-    half = float(np.nextafter(lane.dtype(0.5), lane.dtype(0)))
-    toward = {True: Rounding.AWAY_FROM_ZERO, False: Rounding.TOWARD_ZERO}
-    by_sign = [mode, mode]
-    if mode in (Rounding.TOWARD_POSITIVE, Rounding.TOWARD_NEGATIVE):
-        by_sign = [toward[bool(f.up_positive)], toward[bool(f.up_negative)]]
-    thresholds = [_THRESHOLDS.get(one, (1.0, 1.0)) for one in by_sign]
-    (up_positive, down_positive), (up_negative, down_negative) = (
-        [half if math.isnan(threshold) else threshold for threshold in pair] for pair in thresholds
-    )
+def _short_parameters(fmt: Format, mode: Rounding, f: Params, lane: _Lane) -> ShortParams:
+    real, integer = lane.dtype, lane.integer
     lost = lane.precision - fmt.precision
+    half = float(np.nextafter(real(0.5), real(0)))
+
+    def thresholds(away: int) -> tuple[np.floating[Any], np.floating[Any]]:
+        directed = mode in (Rounding.TOWARD_POSITIVE, Rounding.TOWARD_NEGATIVE)
+        effective = (Rounding.AWAY_FROM_ZERO if away else Rounding.TOWARD_ZERO) if directed else mode
+        up, down = (half if math.isnan(one) else one for one in _THRESHOLDS.get(effective, (1.0, 1.0)))
+        return real(up), real(down)
+
+    def addend(away: int) -> np.signedinteger[Any]:
+        below_one = (1 << lost) - 1
+        value: np.signedinteger[Any] = integer(below_one * away + (below_one >> 1) * f.nearest + f.tie_away)
+        return value
+
+    up_positive, down_positive = thresholds(f.up_positive)
+    up_negative, down_negative = thresholds(f.up_negative)
     return ShortParams(
-        lowest=2.0**fmt.emin,
-        constant=1.5 * 2.0**lost,
-        last_place=fmt.eps,
-        shift=lost,
+        lowest=real(2.0**fmt.emin),
+        constant=real(1.5 * 2.0**lost),
+        last_place=real(fmt.eps),
+        lost=integer(lost),
         up_positive=up_positive,
         up_negative=up_negative,
         down_positive=down_positive,
         down_negative=down_negative,
         to_odd=f.to_odd,
+        sum_sign=real(-1.0 if f.toward_negative else 1.0),
+        add_positive=addend(f.up_positive),
+        add_negative=addend(f.up_negative),
+        add_odd=integer(f.tie_even),
+        add_even=integer(f.to_odd * ((1 << lost) - 1)),
         coin=f.coin,
         random_bits=f.random_bits,
-        fraction=2.0**-random_bits,
-        sum_sign=-1.0 if mode == Rounding.TOWARD_NEGATIVE else 1.0,
-        max=fmt.max,
-        over_positive=f.over_positive,
-        over_negative=abs(f.over_negative),
-        infinity=f.infinity_positive,
-        zero=-0.0 if fmt.has_negative_zero else 0.0,
-        trailing=lost,
+        fraction=2.0**-f.random_bits,
+        max=real(fmt.max),
+        over_positive=real(f.over_positive),
+        over_negative=abs(real(f.over_negative)),
+        infinity=real(f.infinity_positive),
+        zero=real(-0.0 if fmt.has_negative_zero else 0.0),
         infinity_code=f.infinity_code,
         nan_code=f.nan_code,
         sign_shift=f.sign_shift,

@@ -12,53 +12,62 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from lpsim.core.bits import fma
+from lpsim.core.bits import fma, shift_right
 from lpsim.core.jit import core_function
-from lpsim.core.nearest import binade, nearest_by_bits, nearest_by_fma
+from lpsim.core.nearest import binade, nearest_by_fma
 from lpsim.core.operations import DIV, FMA, MUL, ROUND, SQRT, SUB
 
 __all__ = ["BITS", "DIRECTED", "EVEN", "RANDOM", "ShortParams", "rounded_magnitude", "short_code", "short_result"]
 
-#: How to choose between neighbours: ties to even, the same in the representation of a binary32 number, any
-#: deterministic mode, a stochastic mode.
+#: How to choose between neighbours: ties to even, with an infinity's value for what is beyond the range; any
+#: deterministic mode in the representation of a binary32 number; any deterministic mode; a stochastic mode.
 EVEN = 0
 BITS = 1
 DIRECTED = 2
 RANDOM = 3
 
-_ONE_64 = np.int64(1)
-
 
 class ShortParams(NamedTuple):
-    """A format, a rounding mode and an overflow policy for the short ways; every field keeps its type."""
+    """A format, a rounding mode and an overflow policy for the short ways.
 
-    # The format's grid, see `nearest_by_fma`; ``shift`` is for `nearest_by_bits`.
-    lowest: float
-    constant: float
-    last_place: float
-    shift: int
+    Floats and integers are of the lane's type and size, but for those of the stochastic modes and of the codes: where
+    a kernel converted them, it would do so at each element.
+    """
+
+    # The format's grid, see `nearest_by_fma`.
+    lowest: Any
+    constant: Any
+    last_place: Any
+    lost: Any  # how many bits of a lane's significand the format lacks
 
     # The mode. A number is rounded to nearest, ties to even, and then to the next place above (or below) in magnitude
     # if it exceeds the rounded one (or is below it) by more than so much of a last place; 1 means never.
-    up_positive: float
-    up_negative: float
-    down_positive: float
-    down_negative: float
+    up_positive: Any
+    up_negative: Any
+    down_positive: Any
+    down_negative: Any
     to_odd: int
+    sum_sign: Any  # -1 toward negative: what sums are multiplied by to give exact zeros their sign
+
+    # The same for `_by_bits`: what is added to a representation before it is truncated.
+    add_positive: Any
+    add_negative: Any
+    add_odd: Any
+    add_even: Any
+
+    # The stochastic modes.
     coin: int
     random_bits: int
     fraction: float  # 2.0**-random_bits
-    sum_sign: float  # -1 toward negative: what sums are multiplied by to give exact zeros their sign
 
     # The range, and the magnitudes of what lies outside of it.
-    max: float
-    over_positive: float
-    over_negative: float
-    infinity: float
-    zero: float  # what is added to a result: 0.0 makes the negative zero positive, -0.0 does nothing
+    max: Any
+    over_positive: Any
+    over_negative: Any
+    infinity: Any
+    zero: Any  # what is added to a result: 0.0 makes the negative zero positive, -0.0 does nothing
 
     # Codes.
-    trailing: int  # bits of a lane's significand that the format lacks
     infinity_code: int
     nan_code: int
     sign_shift: int
@@ -92,15 +101,15 @@ def _bits_overload(x: Any) -> Any:
 @core_function
 def _directed(magnitude: Any, negative: Any, f: Any, lane: Any) -> Any:
     """Round a magnitude in the deterministic mode that f describes."""
-    power = max(binade(magnitude), lane(f.lowest))
+    power = max(binade(magnitude), f.lowest)
     # The last place of `shifted` is that of the format, and its parity is that of the rounded magnitude's code.
-    shifted = fma(power, lane(f.constant), magnitude)
-    rounded = fma(-power, lane(f.constant), shifted)
+    shifted = fma(power, f.constant, magnitude)
+    rounded = fma(-power, f.constant, shifted)
     # Exact: both are multiples of the magnitude's last place, and they are at most half of the format's apart.
     difference = magnitude - rounded
-    place = power * lane(f.last_place)
-    up = lane(f.up_negative) if negative else lane(f.up_positive)
-    down = lane(f.down_negative) if negative else lane(f.down_positive)
+    place = power * f.last_place
+    up = f.up_negative if negative else f.up_positive
+    down = f.down_negative if negative else f.down_positive
     stays = (f.to_odd != 0) & ((_bits(shifted) & 1) != 0)
     up, down = lane(1) if stays else up, lane(1) if stays else down
     step = place if difference > up * place else lane(0)
@@ -125,33 +134,52 @@ def _random(magnitude: Any, word: Any, f: Any) -> Any:
 
 
 @core_function
-def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
-    """Return the magnitude of x rounded as `kind` says, the range and its ends applied; NaNs stay NaNs, mostly."""
-    largest, negative, magnitude = lane(f.max), x < 0, abs(x)
-    if kind == BITS:
-        rounded = lane(nearest_by_bits(magnitude, f))
-    else:
-        # Twice the largest value is in the range of the short ways, and beyond that of the format.
-        clamped = largest + largest if magnitude > largest + largest else magnitude
-        if kind == EVEN:
-            rounded = nearest_by_fma(clamped, lane(f.lowest), lane(f.constant))
-        elif kind == DIRECTED:
-            rounded = _directed(clamped, negative, f, lane)
-        else:
-            rounded = lane(_random(np.float64(clamped), word, f))
-    over = lane(f.over_negative) if negative else lane(f.over_positive)
-    rounded = over if rounded > largest else rounded
-    return lane(f.infinity) if magnitude == np.inf else rounded
+def _by_bits(magnitude: Any, negative: Any, f: Any) -> Any:
+    """Round a binary32 magnitude in its representation, for formats with the exponents of binary32.
+
+    What is beyond their range comes out beyond it, infinities stay, and NaNs become anything.
+    """
+    bits = _bits_32(magnitude)
+    last = np.int32(np.int32(1) << f.lost)
+    increment = f.add_negative if negative else f.add_positive
+    increment = np.int32(increment + (f.add_odd if np.int32(bits & last) != 0 else f.add_even))
+    return np.int32(np.int32(bits + increment) & -last).view(np.float32)
 
 
 @core_function
-def short_code(magnitude: Any, negative: Any, nan: Any, f: Any, lane: Any) -> Any:
+def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
+    """Return the magnitude of x rounded as ``kind`` says, or of what stands for it beyond the range.
+
+    Of a NaN it may be anything.
+    """
+    largest, negative, magnitude = f.max, x < 0, abs(x)
+    # Twice the largest value is in the range of the short ways, and beyond that of the format.
+    clamped = largest + largest if magnitude > largest + largest else magnitude
+    if kind == EVEN:
+        rounded = nearest_by_fma(clamped, f.lowest, f.constant)
+        return f.infinity if rounded > largest else rounded
+    if kind == BITS:
+        rounded = lane(_by_bits(magnitude, negative, f))
+    elif kind == DIRECTED:
+        rounded = _directed(clamped, negative, f, lane)
+    else:
+        rounded = _random(clamped, word, f)
+    over = f.over_negative if negative else f.over_positive
+    rounded = over if rounded > largest else rounded
+    return f.infinity if magnitude == np.inf else rounded
+
+
+@core_function
+def short_code(magnitude: Any, negative: Any, nan: Any, kind: Any, f: Any) -> Any:
     """Return the code of a magnitude of the format and a sign (0 or 1)."""
-    power = max(binade(magnitude), lane(f.lowest))
-    offset = power * lane(f.constant)
-    # In places of its binade; each binade above the lowest one has as many codes as one place has halves, and so on.
-    places = _bits(magnitude + offset) - _bits(offset)
-    code = places + ((_bits(power) - _bits(lane(f.lowest))) >> f.trailing)
+    if kind == BITS:
+        code = np.int64(shift_right(_bits(magnitude), f.lost))
+    else:
+        power = max(binade(magnitude), f.lowest)
+        offset = power * f.constant
+        # A binade's last places, and how many binades there are below: the exponent field, shifted, counts these.
+        places = _bits(magnitude + offset) - _bits(offset)
+        code = np.int64(places) + (shift_right(_bits(power), f.lost) - shift_right(_bits(f.lowest), f.lost))
     code = f.infinity_code if magnitude == np.inf else code
     return f.nan_code if nan else code | (negative << f.sign_shift)
 
@@ -163,21 +191,43 @@ def _two_sum_error(a: Any, b: Any, total: Any) -> Any:
 
 
 @core_function
+def _to_odd_32(x: Any, error: Any) -> Any:
+    bits = _bits_32(x)
+    truncated = np.int32(bits + np.int32(np.int32(_bits_32(error) ^ bits) >> np.int32(31)))
+    return np.int32(truncated | np.int32(1) if abs(error) > 0 else bits).view(np.float32)
+
+
+@core_function
+def _to_odd_64(x: Any, error: Any) -> Any:
+    bits = _bits_64(x)
+    truncated = bits + ((_bits_64(error) ^ bits) >> np.int64(63))
+    return np.int64(truncated | np.int64(1) if abs(error) > 0 else bits).view(np.float64)
+
+
 def _to_odd(x: Any, error: Any) -> Any:
     """Return x + error rounded to odd, from x, which is x + error rounded to nearest (or infinite, or NaN)."""
-    bits = np.float64(x).view(np.int64)
-    truncated = bits + ((np.float64(error).view(np.int64) ^ bits) >> np.int64(63))
-    return np.int64(truncated | _ONE_64 if abs(error) > 0 else bits).view(np.float64)
+    return _to_odd_32(x, error) if isinstance(x, np.float32) else _to_odd_64(x, error)
+
+
+@overload(_to_odd, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _to_odd_overload(x: Any, error: Any) -> Any:
+    chosen = _to_odd_32 if x == types.float32 else _to_odd_64
+
+    def implementation(x: Any, error: Any) -> Any:
+        return chosen(x, error)
+
+    return implementation
 
 
 @core_function
 def short_result(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: Any) -> Any:
-    """Return a binary64 number that rounds to a format as an operation's exact result on binary32 operands does.
+    """Return a number that rounds to a format as an operation's exact result on binary32 operands does.
 
-    Of binary32 operands, nothing here overflows or underflows. Products of two are exact. Sums, and results of the
+    In binary64, nothing here overflows or underflows. Products of two are exact. Sums, and results of the
     other operations if ``sticky``, are rounded to odd, to 53 bits: rounded once more, to a format of at most 51
     digits, these give what the exact result does, whatever the mode (Boldo and Melquiond,
-    doi:10.1109/TC.2007.70819).
+    doi:10.1109/TC.2007.70819). The same holds for sums in binary32, 24 bits and formats of at most 22 digits if what
+    overflows there rounds as infinity does: no sum underflows.
 
     Not ``sticky`` is for formats of p <= 24 digits, where rounding to nearest does the same for quotients and roots.
     What matters is on which side of a number m of at most p + 1 = 25 digits (a value or a middle) the exact result
@@ -192,7 +242,8 @@ def short_result(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: 
         return x * y
     if operation == DIV:
         quotient = x / y
-        return _to_odd(quotient, np.copysign(1.0, y) * fma(-quotient, y, x)) if sticky else quotient
+        residual = fma(-quotient, y, x)
+        return _to_odd(quotient, residual if y > 0 else -residual) if sticky else quotient
     if operation == SQRT:
         root = np.sqrt(x)
         return _to_odd(root, fma(-root, root, x)) if sticky else root

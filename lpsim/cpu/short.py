@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.core.operations import ROUND
 from lpsim.core.random import random_integer, stream_key, word_at
-from lpsim.core.short import rounded_magnitude, short_code, short_result
+from lpsim.core.short import DIRECTED, rounded_magnitude, short_code, short_result
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 from lpsim.cpu.elementwise import COUNTER, GIVEN
 
@@ -49,21 +48,19 @@ def _build(
     ) -> None:
         assert fingerprint >= 0
         key = stream_key(seed, stream)
+        sum_sign = f.sum_sign if kind == DIRECTED else lane(1)
         for i in range(out.size):
-            if operation == ROUND:
-                result = lane(x[i])
-            else:
-                result = short_result(operation, lane(x[i]), lane(y[i]), lane(z[i]), f.sum_sign, sticky)
+            result = short_result(operation, lane(x[i]), lane(y[i]), lane(z[i]), sum_sign, sticky)
             word = np.int64(0)
             if randomness == COUNTER:
                 word = random_integer(word_at(key, start + i), f)
             elif randomness == GIVEN:
                 word = words[i]
             magnitude = rounded_magnitude(result, word, kind, f, lane)
-            signed = np.copysign(magnitude, result) + lane(f.zero)
+            signed = np.copysign(magnitude, result) + f.zero
             nan = (result != result) | (magnitude != magnitude)
             if codes:
-                out[i] = short_code(magnitude, np.copysign(lane(1), signed) < 0, nan, f, lane)
+                out[i] = short_code(magnitude, np.copysign(lane(1), signed) < 0, nan, kind, f)
             else:
                 # Processors differ in the sign and payload of the NaNs that they make.
                 out[i] = lane(np.nan) if nan else signed
