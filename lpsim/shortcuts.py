@@ -14,13 +14,13 @@ import numpy as np
 
 from lpsim.core.operations import ADD, MUL, ROUND, SUB
 from lpsim.core.params import Params
-from lpsim.core.short import BITS, DIRECTED, EVEN, RANDOM, ShortParams
-from lpsim.cpu.short import short_kernel
+from lpsim.core.short import BITS, DIRECTED, EVEN, RANDOM, DecodeParams, ShortParams
+from lpsim.cpu.short import short_decode_kernel, short_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
 
-__all__ = ["shortcut"]
+__all__ = ["decode_shortcut", "shortcut"]
 
 
 class _Lane(NamedTuple):
@@ -148,7 +148,44 @@ def _short_parameters(fmt: Format, mode: Rounding, f: Params, lane: _Lane) -> Sh
         over_negative=abs(real(f.over_negative)),
         infinity=real(f.infinity_positive),
         zero=real(-0.0 if fmt.has_negative_zero else 0.0),
-        infinity_code=f.infinity_code,
-        nan_code=f.nan_code,
-        sign_shift=f.sign_shift,
+        infinity_code=_wrapped(f.infinity_code, integer),
+        nan_code=_wrapped(f.nan_code, integer),
+        sign_code=_wrapped(fmt.sign_mask, integer),
     )
+
+
+def _wrapped(code: int, integer: type[np.signedinteger[Any]]) -> np.signedinteger[Any]:
+    """Return a code as a signed integer of a lane's size with the same bits."""
+    bits = 8 * np.dtype(integer).itemsize
+    value: np.signedinteger[Any] = integer((code + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1))
+    return value
+
+
+@functools.lru_cache(maxsize=1024)
+def decode_shortcut(fmt: Format) -> tuple[Callable[..., None], DecodeParams] | None:
+    """Return the kernel, as of `decode_kernel`, and the parameters of a short way to decode; None if there is none."""
+    lane = _NARROW if fmt.carrier == np.float32 else _WIDE
+    if not fmt.subnormals:
+        return None
+    if not _decodes(lane, fmt):
+        lane = _WIDE
+        if not _decodes(lane, fmt):
+            return None
+    f = parameters(fmt)
+    integer = lane.integer
+    params = DecodeParams(
+        magnitude_mask=integer(fmt.magnitude_mask),
+        sign_code=_wrapped(fmt.sign_mask, integer),
+        lost=integer(lane.precision - fmt.precision),
+        scale=lane.dtype(2.0 ** (lane.emax - fmt.bias)),
+        max_code=integer(fmt.max_code),
+        infinity_code=integer(f.infinity_code),
+        nan_code=_wrapped(f.nan_code, integer),
+    )
+    return short_decode_kernel(wide=lane is _WIDE), params
+
+
+def _decodes(lane: _Lane, fmt: Format) -> bool:
+    """Return whether finite values' codes lead the representations of finite numbers of a lane, times a normal one."""
+    largest_field = fmt.max_code >> fmt.mantissa_bits
+    return largest_field <= 2 * lane.emax and -lane.emax < lane.emax - fmt.bias <= lane.emax

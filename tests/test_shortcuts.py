@@ -12,7 +12,8 @@ import pytest
 import lpsim as lp
 from lpsim import elementwise
 from lpsim.core.operations import ADD, ROUND
-from lpsim.cpu.elementwise import NONE
+from lpsim.cpu.elementwise import NONE, decode_kernel
+from lpsim.parameters import parameters
 from lpsim.shortcuts import shortcut
 
 FORMATS = ["half", "bf16", "tf32", "e4m3fn", "e5m2", "e3m4", "e2m1fn", "E6M9", "E8M22", "fp32", "e4m3fnuz", "E10M40"]
@@ -156,3 +157,24 @@ def test_arrays(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
         same(lp.add(place, x[0], "half", out=place), sums)
     finally:
         numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "name", [*FORMATS, *WITHOUT, "E0M7_finite", "E8M7FN", "E8M23B100", "E8M23B200", "E11M3", "E5M10_unsigned", "binary8p3"]
+)
+def test_decode(name: str) -> None:
+    fmt = lp.format(name)
+    codes: Array = np.arange(1 << min(fmt.bits, 16), dtype=np.uint64)
+    if fmt.bits > 16:
+        rng = np.random.default_rng(3)
+        any_codes = rng.integers(0, 1 << 64, 50_000, dtype=np.uint64) >> np.uint64(64 - fmt.bits)
+        top = np.uint64((1 << fmt.bits) - 1)
+        ends = np.array([fmt.max_code, fmt.magnitude_mask, fmt.nan_code or 0, fmt.infinity_code or 0], np.uint64)
+        codes = np.concatenate(
+            [codes, top - codes, any_codes, any_codes & np.uint64(fmt.magnitude_mask), ends, ends + 1]
+        )
+        codes &= top
+    codes = codes.astype(fmt.code_dtype)
+    expected = np.empty(codes.size, fmt.carrier)
+    decode_kernel()(codes, expected, parameters(fmt))
+    assert_identical(lp.decode(codes, fmt), expected, codes)

@@ -9,15 +9,24 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from lpsim.core.bits import fma, shift_right
-from lpsim.core.jit import core_function
+from lpsim.core.jit import by_size, core_function
 from lpsim.core.nearest import binade, nearest_by_fma
 from lpsim.core.operations import DIV, FMA, MUL, ROUND, SQRT, SUB
 
-__all__ = ["BITS", "DIRECTED", "EVEN", "RANDOM", "ShortParams", "rounded_magnitude", "short_code", "short_result"]
+__all__ = [
+    "BITS",
+    "DIRECTED",
+    "EVEN",
+    "RANDOM",
+    "DecodeParams",
+    "ShortParams",
+    "rounded_magnitude",
+    "short_code",
+    "short_result",
+    "short_value",
+]
 
 #: How to choose between neighbours: ties to even, with an infinity's value for what is beyond the range; any
 #: deterministic mode in the representation of a binary32 number; any deterministic mode; a stochastic mode.
@@ -30,8 +39,8 @@ RANDOM = 3
 class ShortParams(NamedTuple):
     """A format, a rounding mode and an overflow policy for the short ways.
 
-    Floats and integers are of the lane's type and size, but for those of the stochastic modes and of the codes: where
-    a kernel converted them, it would do so at each element.
+    Floats and integers are of the lane's type and size, but for those of the stochastic modes: where a
+    kernel converted them, it would do so at each element.
     """
 
     # The format's grid, see `nearest_by_fma`.
@@ -68,9 +77,9 @@ class ShortParams(NamedTuple):
     zero: Any  # what is added to a result: 0.0 makes the negative zero positive, -0.0 does nothing
 
     # Codes.
-    infinity_code: int
-    nan_code: int
-    sign_shift: int
+    infinity_code: Any
+    nan_code: Any
+    sign_code: Any
 
 
 @core_function
@@ -83,19 +92,19 @@ def _bits_64(x: Any) -> Any:
     return np.float64(x).view(np.int64)
 
 
-def _bits(x: Any) -> Any:
-    """Return the representation of x, a float32 or float64."""
-    return _bits_32(x) if isinstance(x, np.float32) else _bits_64(x)
+@core_function
+def _float_32(bits: Any) -> Any:
+    return np.int32(bits).view(np.float32)
 
 
-@overload(_bits, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
-def _bits_overload(x: Any) -> Any:
-    chosen = _bits_32 if x == types.float32 else _bits_64
+@core_function
+def _float_64(bits: Any) -> Any:
+    return np.int64(bits).view(np.float64)
 
-    def implementation(x: Any) -> Any:
-        return chosen(x)
 
-    return implementation
+#: The representation of a float32 or float64, and the number of a representation.
+_bits = by_size(_bits_32, _bits_64)
+_float = by_size(_float_32, _float_64)
 
 
 @core_function
@@ -170,18 +179,44 @@ def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
 
 
 @core_function
-def short_code(magnitude: Any, negative: Any, nan: Any, kind: Any, f: Any) -> Any:
-    """Return the code of a magnitude of the format and a sign (0 or 1)."""
+def short_code(magnitude: Any, negative: Any, nan: Any, kind: Any, f: Any, integer: Any) -> Any:
+    """Return the code, an integer of the lane's size, of a magnitude of the format and a sign."""
     if kind == BITS:
-        code = np.int64(shift_right(_bits(magnitude), f.lost))
+        code = shift_right(_bits(magnitude), f.lost)
     else:
         power = max(binade(magnitude), f.lowest)
         offset = power * f.constant
         # A binade's last places, and how many binades there are below: the exponent field, shifted, counts these.
-        places = _bits(magnitude + offset) - _bits(offset)
-        code = np.int64(places) + (shift_right(_bits(power), f.lost) - shift_right(_bits(f.lowest), f.lost))
+        places = integer(_bits(magnitude + offset) - _bits(offset))
+        binades = integer(shift_right(_bits(power), f.lost) - shift_right(_bits(f.lowest), f.lost))
+        code = integer(places + binades)
     code = f.infinity_code if magnitude == np.inf else code
-    return f.nan_code if nan else code | (negative << f.sign_shift)
+    code = integer(code | f.sign_code) if negative else code
+    return f.nan_code if nan else code
+
+
+class DecodeParams(NamedTuple):
+    """What decoding takes, in the lane's type and in integers of its size."""
+
+    magnitude_mask: Any
+    sign_code: Any
+    lost: Any  # how many bits of a lane's significand the format lacks
+    scale: Any  # of a value to the number that has its code in its leading bits
+    max_code: Any
+    infinity_code: Any
+    nan_code: Any
+
+
+@core_function
+def short_value(code: Any, f: Any, lane: Any, integer: Any) -> Any:
+    """Return the value of a code: it is the leading part of the representation of a multiple of the value."""
+    code = integer(code)
+    magnitude_code = integer(code & f.magnitude_mask)
+    magnitude = _float(integer(magnitude_code << f.lost)) * f.scale
+    magnitude = lane(np.inf) if magnitude_code == f.infinity_code else magnitude
+    nan = ((magnitude_code > f.max_code) & (magnitude_code != f.infinity_code)) | (code == f.nan_code)
+    value = -magnitude if integer(code & f.sign_code) != 0 else magnitude
+    return lane(np.nan) if nan else value
 
 
 @core_function
@@ -204,19 +239,8 @@ def _to_odd_64(x: Any, error: Any) -> Any:
     return np.int64(truncated | np.int64(1) if abs(error) > 0 else bits).view(np.float64)
 
 
-def _to_odd(x: Any, error: Any) -> Any:
-    """Return x + error rounded to odd, from x, which is x + error rounded to nearest (or infinite, or NaN)."""
-    return _to_odd_32(x, error) if isinstance(x, np.float32) else _to_odd_64(x, error)
-
-
-@overload(_to_odd, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
-def _to_odd_overload(x: Any, error: Any) -> Any:
-    chosen = _to_odd_32 if x == types.float32 else _to_odd_64
-
-    def implementation(x: Any, error: Any) -> Any:
-        return chosen(x, error)
-
-    return implementation
+#: Return x + error rounded to odd, from x, which is x + error rounded to nearest (or infinite, or NaN).
+_to_odd = by_size(_to_odd_32, _to_odd_64)
 
 
 @core_function

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 
 from lpsim.core.random import random_integer, stream_key, word_at
-from lpsim.core.short import DIRECTED, rounded_magnitude, short_code, short_result
+from lpsim.core.short import DIRECTED, rounded_magnitude, short_code, short_result, short_value
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 from lpsim.cpu.elementwise import COUNTER, GIVEN
 
-__all__ = ["short_kernel"]
+__all__ = ["short_decode_kernel", "short_kernel"]
+
+
+def _types(wide: bool) -> tuple[Any, Any]:
+    """Return the types of a lane's numbers and representations."""
+    return (np.float64, np.int64) if wide else (np.float32, np.int32)
 
 
 def short_kernel(
@@ -41,7 +46,7 @@ def short_kernel(
 def _build(
     operation: int, wide: bool, kind: int, sticky: bool, randomness: int, codes: bool, fingerprint: int
 ) -> Callable[..., None]:
-    lane: Any = np.float64 if wide else np.float32
+    lane, integer = _types(wide)
 
     def kernel(
         x: Any, y: Any, z: Any, words: Any, seed: Any, stream: Any, start: Any, out: Any, raised: Any, f: Any
@@ -60,9 +65,26 @@ def _build(
             signed = np.copysign(magnitude, result) + f.zero
             nan = (result != result) | (magnitude != magnitude)
             if codes:
-                out[i] = short_code(magnitude, np.copysign(lane(1), signed) < 0, nan, kind, f)
+                out[i] = short_code(magnitude, np.copysign(lane(1), signed) < 0, nan, kind, f, integer)
             else:
                 # Processors differ in the sign and payload of the NaNs that they make.
                 out[i] = lane(np.nan) if nan else signed
+
+    return compile_kernel(kernel)
+
+
+def short_decode_kernel(*, wide: bool) -> Callable[..., None]:
+    """Return ``kernel(codes, out, params)``, as `decode_kernel` does, with DecodeParams."""
+    return _build_decode(wide, source_fingerprint())
+
+
+@functools.cache
+def _build_decode(wide: bool, fingerprint: int) -> Callable[..., None]:
+    lane, integer = _types(wide)
+
+    def kernel(codes: Any, out: Any, f: Any) -> None:
+        assert fingerprint >= 0
+        for i in range(out.size):
+            out[i] = short_value(codes[i], f, lane, integer)
 
     return compile_kernel(kernel)
