@@ -14,6 +14,7 @@ from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
+from lpsim.shortcuts import decode_shortcut
 
 __all__ = ["decode", "encode", "pack", "round", "unpack"]
 
@@ -200,7 +201,7 @@ def decode(codes: npt.ArrayLike, fmt: FormatLike, out: RealArray | None = None) 
         if np.may_share_memory(array, result):
             array = array.copy()
     narrow = array.view(np.ndarray).astype(fmt.code_dtype, copy=False)
-    kernel, f = decode_kernel(), parameters(fmt)
+    kernel, f = decode_shortcut(fmt) or (decode_kernel(), parameters(fmt))
     iterate(
         lambda chunk, start: kernel(chunk[0], chunk[1], f),
         [narrow],

@@ -10,12 +10,12 @@ import numpy as np
 from lpsim.arguments import RealArray, as_integer_pair, as_seed, broadcast_shape, check_out, check_value_out
 from lpsim.core.operations import ADD, ROUND
 from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE, operation_kernel
-from lpsim.cpu.nearest import nearest_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
-from lpsim.parameters import nearest_parameters, parameters
-from lpsim.rounding import Overflow, Rounding, as_overflow, as_rounding
+from lpsim.parameters import parameters
+from lpsim.rounding import as_overflow, as_rounding
+from lpsim.shortcuts import shortcut
 
 __all__ = ["apply", "iterate", "round_real", "wrap_result"]
 
@@ -67,24 +67,19 @@ def apply(
     if out is not None:
         inputs = [_apart(array, result) for array in inputs]
     working = np.dtype(np.float32 if all(array.dtype.name == "float32" for array in inputs) else np.float64)
-    to_nearest = operation == ROUND and (mode, policy) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
-    plain = working == np.float32 and words is None and not (codes or flags)
-    short = nearest_parameters(fmt) if to_nearest and plain else None
-    if short is None:
-        kernel = operation_kernel(operation, randomness=randomness, flags=bool(flags), codes=codes)
-    else:
-        kernel = nearest_kernel()
+    short = None
+    if not flags:
+        single = working == np.float32
+        short = shortcut(operation, fmt, mode, policy, int(random_bits), single, randomness, codes)
+    kernel, chosen = short or (operation_kernel(operation, randomness=randomness, flags=flags, codes=codes), f)
 
     def run(chunk: Sequence[RealArray], start: int) -> None:
-        if short is not None:
-            kernel(*chunk, short)
-            return
         given, outputs = chunk[: len(inputs)], chunk[len(inputs) :]
         x, y, z = (given[min(i, len(given) - 1)] for i in range(3))
         word_chunk = outputs[0] if words is not None else _NO_WORDS
         out_chunk = outputs[words is not None]
         raised_chunk = outputs[-1] if flags else _NO_FLAGS
-        kernel(x, y, z, word_chunk, number, stream, start, out_chunk, raised_chunk, f)
+        kernel(x, y, z, word_chunk, number, stream, start, out_chunk, raised_chunk, chosen)
 
     arrays: list[RealArray] = list(inputs)
     dtypes: list[np.dtype[Any]] = [working] * len(inputs)

@@ -11,7 +11,17 @@ from numba.extending import intrinsic, overload
 
 from lpsim.core.jit import core_function
 
-__all__ = ["FRACTION_MASK", "IMPLICIT_BIT", "MAGNITUDE_MASK", "bits_of", "decompose", "float_of", "fma", "power_of_two"]
+__all__ = [
+    "FRACTION_MASK",
+    "IMPLICIT_BIT",
+    "MAGNITUDE_MASK",
+    "bits_of",
+    "decompose",
+    "float_of",
+    "fma",
+    "power_of_two",
+    "shift_right",
+]
 
 MAGNITUDE_MASK = np.int64(0x7FFFFFFFFFFFFFFF)
 FRACTION_MASK = np.int64(0x000FFFFFFFFFFFFF)
@@ -156,3 +166,14 @@ def _fma_overload(x: Any, y: Any, z: Any) -> Any:
         return _llvm_fma(x, y, z)
 
     return implementation
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def shift_right(typing_context: Any, x: Any, places: Any) -> Any:
+    """Return ``x >> places`` in the type of x, a signed integer, where the operator would return int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        count = context.cast(builder, arguments[1], places, x)
+        return builder.ashr(arguments[0], count)
+
+    return x(x, places), generate

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from numba.extending import register_jitable
+from numba import types
+from numba.extending import overload, register_jitable
 
-__all__ = ["core_function"]
+__all__ = ["by_size", "core_function"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -20,3 +21,21 @@ def core_function(function: _F) -> _F:
     """
     jitable: _F = register_jitable(forceinline=True)(function)
     return jitable
+
+
+def by_size(narrow: Callable[..., Any], wide: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that is one core function for a first argument of 32 bits, in compiled code, else another."""
+
+    def function(*arguments: Any) -> Any:
+        return (narrow if arguments[0].dtype.itemsize == 4 else wide)(*arguments)
+
+    @overload(function, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+    def _overload(*arguments: Any) -> Any:
+        chosen = narrow if arguments[0] in (types.float32, types.int32) else wide
+
+        def implementation(*arguments: Any) -> Any:
+            return chosen(*arguments)
+
+        return implementation
+
+    return function

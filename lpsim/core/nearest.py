@@ -61,10 +61,11 @@ def nearest_by_bits(x: Any, f: Any) -> Any:
     Overflow and the sign of zero come out right, infinities and quiet NaNs stay.
     """
     bits = np.float32(x).view(np.int32)
-    shift = np.int32(f.shift)
-    below_half = (_ONE << np.int32(shift - _ONE)) - _ONE
-    odd = (bits >> shift) & _ONE
-    return np.int32((bits + below_half + odd) & -(_ONE << shift)).view(np.float32)
+    last = np.int32(_ONE << np.int32(f.shift))
+    below_half = np.int32((last >> _ONE) - _ONE)
+    # Selects rather than shifts, which keeps this in 32 bits.
+    increment = np.int32(below_half + _ONE) if np.int32(bits & last) != 0 else below_half
+    return np.int32(np.int32(bits + increment) & -last).view(np.float32)
 
 
 @core_function

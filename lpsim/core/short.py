@@ -1,0 +1,281 @@
+"""Short ways to round binary64 or binary32 numbers in every mode, in a few operations of vectors, without flags.
+
+`lpsim.core.rounding` defines what rounding is; these give the same bits for the formats and numbers that
+`lpsim.shortcuts` admits. A *lane* is the type worked in, float64 or float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lpsim.core.bits import fma, shift_right
+from lpsim.core.jit import by_size, core_function
+from lpsim.core.nearest import binade, nearest_by_fma
+from lpsim.core.operations import DIV, FMA, MUL, ROUND, SQRT, SUB
+
+__all__ = [
+    "BITS",
+    "DIRECTED",
+    "EVEN",
+    "RANDOM",
+    "DecodeParams",
+    "ShortParams",
+    "rounded_magnitude",
+    "short_code",
+    "short_result",
+    "short_value",
+]
+
+#: How to choose between neighbours: ties to even, with an infinity's value for what is beyond the range; any
+#: deterministic mode in the representation of a binary32 number; any deterministic mode; a stochastic mode.
+EVEN = 0
+BITS = 1
+DIRECTED = 2
+RANDOM = 3
+
+
+class ShortParams(NamedTuple):
+    """A format, a rounding mode and an overflow policy for the short ways.
+
+    Floats and integers are of the lane's type and size, but for those of the stochastic modes: where a
+    kernel converted them, it would do so at each element.
+    """
+
+    # The format's grid, see `nearest_by_fma`.
+    lowest: Any
+    constant: Any
+    last_place: Any
+    lost: Any  # how many bits of a lane's significand the format lacks
+
+    # The mode. A number is rounded to nearest, ties to even, and then to the next place above (or below) in magnitude
+    # if it exceeds the rounded one (or is below it) by more than so much of a last place; 1 means never.
+    up_positive: Any
+    up_negative: Any
+    down_positive: Any
+    down_negative: Any
+    to_odd: int
+    sum_sign: Any  # -1 toward negative: what sums are multiplied by to give exact zeros their sign
+
+    # The same for `_by_bits`: what is added to a representation before it is truncated.
+    add_positive: Any
+    add_negative: Any
+    add_odd: Any
+    add_even: Any
+
+    # The stochastic modes.
+    coin: int
+    random_bits: int
+    fraction: float  # 2.0**-random_bits
+
+    # The range, and the magnitudes of what lies outside of it.
+    max: Any
+    over_positive: Any
+    over_negative: Any
+    infinity: Any
+    zero: Any  # what is added to a result: 0.0 makes the negative zero positive, -0.0 does nothing
+
+    # Codes.
+    infinity_code: Any
+    nan_code: Any
+    sign_code: Any
+
+
+@core_function
+def _bits_32(x: Any) -> Any:
+    return np.float32(x).view(np.int32)
+
+
+@core_function
+def _bits_64(x: Any) -> Any:
+    return np.float64(x).view(np.int64)
+
+
+@core_function
+def _float_32(bits: Any) -> Any:
+    return np.int32(bits).view(np.float32)
+
+
+@core_function
+def _float_64(bits: Any) -> Any:
+    return np.int64(bits).view(np.float64)
+
+
+#: The representation of a float32 or float64, and the number of a representation.
+_bits = by_size(_bits_32, _bits_64)
+_float = by_size(_float_32, _float_64)
+
+
+@core_function
+def _directed(magnitude: Any, negative: Any, f: Any, lane: Any) -> Any:
+    """Round a magnitude in the deterministic mode that f describes."""
+    power = max(binade(magnitude), f.lowest)
+    # The last place of `shifted` is that of the format, and its parity is that of the rounded magnitude's code.
+    shifted = fma(power, f.constant, magnitude)
+    rounded = fma(-power, f.constant, shifted)
+    # Exact: both are multiples of the magnitude's last place, and they are at most half of the format's apart.
+    difference = magnitude - rounded
+    place = power * f.last_place
+    up = f.up_negative if negative else f.up_positive
+    down = f.down_negative if negative else f.down_positive
+    stays = (f.to_odd != 0) & ((_bits(shifted) & 1) != 0)
+    up, down = lane(1) if stays else up, lane(1) if stays else down
+    step = place if difference > up * place else lane(0)
+    step = -place if difference < -(down * place) else step
+    return rounded + step
+
+
+@core_function
+def _random(magnitude: Any, word: Any, f: Any) -> Any:
+    """Round a binary64 magnitude stochastically, with a random integer below ``2**f.random_bits``."""
+    power = max(binade(magnitude), f.lowest)
+    rounded = nearest_by_fma(magnitude, f.lowest, f.constant)
+    place = power * f.last_place
+    rounded = rounded - place if rounded > magnitude else rounded
+    discarded = magnitude - rounded
+    # With N = 2**random_bits and T = discarded / place, the carry of floor(T * N) + word beyond N means
+    # T >= 1 - word / N, as word is an integer; 53 bits hold all of this.
+    needed = np.float64(1.0) - np.float64(word) * np.float64(f.fraction)
+    if f.coin != 0:
+        needed = np.float64(needed > np.float64(0.5))
+    return rounded + place if (discarded > 0) & (discarded >= needed * place) else rounded
+
+
+@core_function
+def _by_bits(magnitude: Any, negative: Any, f: Any) -> Any:
+    """Round a binary32 magnitude in its representation, for formats with the exponents of binary32.
+
+    What is beyond their range comes out beyond it, infinities stay, and NaNs become anything.
+    """
+    bits = _bits_32(magnitude)
+    last = np.int32(np.int32(1) << f.lost)
+    increment = f.add_negative if negative else f.add_positive
+    increment = np.int32(increment + (f.add_odd if np.int32(bits & last) != 0 else f.add_even))
+    return np.int32(np.int32(bits + increment) & -last).view(np.float32)
+
+
+@core_function
+def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
+    """Return the magnitude of x rounded as ``kind`` says, or of what stands for it beyond the range.
+
+    Of a NaN it may be anything.
+    """
+    largest, negative, magnitude = f.max, x < 0, abs(x)
+    # Twice the largest value is in the range of the short ways, and beyond that of the format.
+    clamped = largest + largest if magnitude > largest + largest else magnitude
+    if kind == EVEN:
+        rounded = nearest_by_fma(clamped, f.lowest, f.constant)
+        return f.infinity if rounded > largest else rounded
+    if kind == BITS:
+        rounded = lane(_by_bits(magnitude, negative, f))
+    elif kind == DIRECTED:
+        rounded = _directed(clamped, negative, f, lane)
+    else:
+        rounded = _random(clamped, word, f)
+    over = f.over_negative if negative else f.over_positive
+    rounded = over if rounded > largest else rounded
+    return f.infinity if magnitude == np.inf else rounded
+
+
+@core_function
+def short_code(magnitude: Any, negative: Any, nan: Any, kind: Any, f: Any, integer: Any) -> Any:
+    """Return the code, an integer of the lane's size, of a magnitude of the format and a sign."""
+    if kind == BITS:
+        code = shift_right(_bits(magnitude), f.lost)
+    else:
+        power = max(binade(magnitude), f.lowest)
+        offset = power * f.constant
+        # A binade's last places, and how many binades there are below: the exponent field, shifted, counts these.
+        places = integer(_bits(magnitude + offset) - _bits(offset))
+        binades = integer(shift_right(_bits(power), f.lost) - shift_right(_bits(f.lowest), f.lost))
+        code = integer(places + binades)
+    code = f.infinity_code if magnitude == np.inf else code
+    code = integer(code | f.sign_code) if negative else code
+    return f.nan_code if nan else code
+
+
+class DecodeParams(NamedTuple):
+    """What decoding takes, in the lane's type and in integers of its size."""
+
+    magnitude_mask: Any
+    sign_code: Any
+    lost: Any  # how many bits of a lane's significand the format lacks
+    scale: Any  # of a value to the number that has its code in its leading bits
+    max_code: Any
+    infinity_code: Any
+    nan_code: Any
+
+
+@core_function
+def short_value(code: Any, f: Any, lane: Any, integer: Any) -> Any:
+    """Return the value of a code: it is the leading part of the representation of a multiple of the value."""
+    code = integer(code)
+    magnitude_code = integer(code & f.magnitude_mask)
+    magnitude = _float(integer(magnitude_code << f.lost)) * f.scale
+    magnitude = lane(np.inf) if magnitude_code == f.infinity_code else magnitude
+    nan = ((magnitude_code > f.max_code) & (magnitude_code != f.infinity_code)) | (code == f.nan_code)
+    value = -magnitude if integer(code & f.sign_code) != 0 else magnitude
+    return lane(np.nan) if nan else value
+
+
+@core_function
+def _two_sum_error(a: Any, b: Any, total: Any) -> Any:
+    virtual = total - a
+    return (a - (total - virtual)) + (b - virtual)
+
+
+@core_function
+def _to_odd_32(x: Any, error: Any) -> Any:
+    bits = _bits_32(x)
+    truncated = np.int32(bits + np.int32(np.int32(_bits_32(error) ^ bits) >> np.int32(31)))
+    return np.int32(truncated | np.int32(1) if abs(error) > 0 else bits).view(np.float32)
+
+
+@core_function
+def _to_odd_64(x: Any, error: Any) -> Any:
+    bits = _bits_64(x)
+    truncated = bits + ((_bits_64(error) ^ bits) >> np.int64(63))
+    return np.int64(truncated | np.int64(1) if abs(error) > 0 else bits).view(np.float64)
+
+
+#: Return x + error rounded to odd, from x, which is x + error rounded to nearest (or infinite, or NaN).
+_to_odd = by_size(_to_odd_32, _to_odd_64)
+
+
+@core_function
+def short_result(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: Any) -> Any:
+    """Return a number that rounds to a format as an operation's exact result on binary32 operands does.
+
+    In binary64, nothing here overflows or underflows. Products of two are exact. Sums, and results of the
+    other operations if ``sticky``, are rounded to odd, to 53 bits: rounded once more, to a format of at most 51
+    digits, these give what the exact result does, whatever the mode (Boldo and Melquiond,
+    doi:10.1109/TC.2007.70819). The same holds for sums in binary32, 24 bits and formats of at most 22 digits if what
+    overflows there rounds as infinity does: no sum underflows.
+
+    Not ``sticky`` is for formats of p <= 24 digits, where rounding to nearest does the same for quotients and roots.
+    What matters is on which side of a number m of at most p + 1 = 25 digits (a value or a middle) the exact result
+    is, or whether it is m. A quotient x / y differs from m by ``(x - m * y) / y``: the numerator is zero, or at least
+    one in the last of the 49 places of m * y, which is more than 2**-50 of the quotient. A root differs from m by
+    ``(x - m**2) / (root + m)``: zero, or at least one in the last of the 50 places of m**2, more than 2**-51 of the
+    root. Either is beyond the half place, 2**-53, by which rounding to nearest moves a result.
+    """
+    if operation == ROUND:
+        return x
+    if operation == MUL:
+        return x * y
+    if operation == DIV:
+        quotient = x / y
+        residual = fma(-quotient, y, x)
+        return _to_odd(quotient, residual if y > 0 else -residual) if sticky else quotient
+    if operation == SQRT:
+        root = np.sqrt(x)
+        return _to_odd(root, fma(-root, root, x)) if sticky else root
+    a, b = x, y
+    if operation == FMA:
+        a, b = x * y, z
+    elif operation == SUB:
+        b = -y
+    a, b = a * sum_sign, b * sum_sign
+    total = a + b
+    return _to_odd(total, _two_sum_error(a, b, total)) * sum_sign

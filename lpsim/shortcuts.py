@@ -1,0 +1,191 @@
+"""Which operations on arrays have a short way, and its parameters.
+
+A short way gives the same bits as `lpsim.cpu.elementwise.operation_kernel`, which is the definition, without flags.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lpsim.core.operations import ADD, MUL, ROUND, SUB
+from lpsim.core.params import Params
+from lpsim.core.short import BITS, DIRECTED, EVEN, RANDOM, DecodeParams, ShortParams
+from lpsim.cpu.short import short_decode_kernel, short_kernel
+from lpsim.formats import Format
+from lpsim.parameters import parameters
+from lpsim.rounding import Overflow, Rounding
+
+__all__ = ["decode_shortcut", "shortcut"]
+
+
+class _Lane(NamedTuple):
+    """A type to work in, float32 or float64."""
+
+    dtype: type[np.floating[Any]]
+    integer: type[np.signedinteger[Any]]
+    precision: int
+    emax: int
+
+
+_NARROW = _Lane(np.float32, np.int32, 24, 127)
+_WIDE = _Lane(np.float64, np.int64, 53, 1023)
+
+#: How far above the nearest number, in last places, a number goes to the next one; and how far below. 1: never.
+#: Half a place is less the smallest difference that the lane knows, so that ties go.
+_HALF = math.nan
+_THRESHOLDS = {
+    Rounding.TIES_TO_EVEN: (1.0, 1.0),
+    Rounding.TIES_TO_AWAY: (_HALF, 1.0),
+    Rounding.TIES_TO_ZERO: (1.0, _HALF),
+    Rounding.TOWARD_ZERO: (1.0, 0.0),
+    Rounding.AWAY_FROM_ZERO: (0.0, 1.0),
+    Rounding.TO_ODD: (0.0, 0.0),
+}
+
+
+@functools.lru_cache(maxsize=1024)
+def shortcut(
+    operation: int,
+    fmt: Format,
+    mode: Rounding,
+    policy: Overflow,
+    random_bits: int,
+    single: bool,
+    randomness: int,
+    codes: bool,
+) -> tuple[Callable[..., None], ShortParams] | None:
+    """Return the kernel, as of `operation_kernel`, and the parameters of a short way; None if there is none.
+
+    Parameters
+    ----------
+    operation, randomness, codes
+        As for `operation_kernel`.
+    fmt, mode, policy, random_bits
+        As for `lpsim.parameters.parameters`.
+    single : bool
+        Whether all operands are float32.
+    """
+    ordinary = fmt.signed and fmt.subnormals and fmt.mantissa_bits > 0
+    if not ordinary or not (single or operation == ROUND):
+        return None
+    if mode.is_stochastic and operation not in (ROUND, MUL):
+        return None  # there may be more random bits than a result that is rounded to odd has
+    f = parameters(fmt, mode, policy, random_bits)
+    kind = RANDOM if mode.is_stochastic else DIRECTED
+    if mode == Rounding.TIES_TO_EVEN and str(f.over_positive) == str(f.infinity_positive):
+        kind = EVEN
+    lane = _WIDE
+    if single and kind != RANDOM and (operation == ROUND or (operation in (ADD, SUB) and kind == EVEN)):
+        if _admits(_NARROW, fmt):
+            lane = _NARROW
+        elif fmt.emin == -126 and fmt.emax <= 127 and fmt.precision <= (23 if operation == ROUND else 22):
+            # As wide as binary32 in exponents: its representations are the format's, with some more digits.
+            lane, kind = _NARROW, BITS
+    if kind != BITS and not _admits(lane, fmt):
+        return None
+    sticky = fmt.precision > 24
+    kernel = short_kernel(operation, wide=lane is _WIDE, kind=kind, sticky=sticky, randomness=randomness, codes=codes)
+    return kernel, _short_parameters(fmt, mode, f, lane)
+
+
+def _admits(lane: _Lane, fmt: Format) -> bool:
+    """Return whether all that a short way computes in a lane is finite and, where it has to be, exact.
+
+    Twice the largest value times ``1.5 * 2**(q - p)`` must not overflow, half a last place of the smallest binade
+    must have all the lane's digits, and q - p be 2 at least.
+    """
+    lost = lane.precision - fmt.precision
+    return (
+        lost >= 2
+        and max(fmt.emax, fmt.emin) + 1 + lost <= lane.emax
+        and (fmt.quantum_exponent - 1 - lane.precision >= 1 - lane.emax)
+    )
+
+
+def _short_parameters(fmt: Format, mode: Rounding, f: Params, lane: _Lane) -> ShortParams:
+    real, integer = lane.dtype, lane.integer
+    lost = lane.precision - fmt.precision
+    half = float(np.nextafter(real(0.5), real(0)))
+
+    def thresholds(away: int) -> tuple[np.floating[Any], np.floating[Any]]:
+        directed = mode in (Rounding.TOWARD_POSITIVE, Rounding.TOWARD_NEGATIVE)
+        effective = (Rounding.AWAY_FROM_ZERO if away else Rounding.TOWARD_ZERO) if directed else mode
+        up, down = (half if math.isnan(one) else one for one in _THRESHOLDS.get(effective, (1.0, 1.0)))
+        return real(up), real(down)
+
+    def addend(away: int) -> np.signedinteger[Any]:
+        below_one = (1 << lost) - 1
+        value: np.signedinteger[Any] = integer(below_one * away + (below_one >> 1) * f.nearest + f.tie_away)
+        return value
+
+    up_positive, down_positive = thresholds(f.up_positive)
+    up_negative, down_negative = thresholds(f.up_negative)
+    return ShortParams(
+        lowest=real(2.0**fmt.emin),
+        constant=real(1.5 * 2.0**lost),
+        last_place=real(fmt.eps),
+        lost=integer(lost),
+        up_positive=up_positive,
+        up_negative=up_negative,
+        down_positive=down_positive,
+        down_negative=down_negative,
+        to_odd=f.to_odd,
+        sum_sign=real(-1.0 if f.toward_negative else 1.0),
+        add_positive=addend(f.up_positive),
+        add_negative=addend(f.up_negative),
+        add_odd=integer(f.tie_even),
+        add_even=integer(f.to_odd * ((1 << lost) - 1)),
+        coin=f.coin,
+        random_bits=f.random_bits,
+        fraction=2.0**-f.random_bits,
+        max=real(fmt.max),
+        over_positive=real(f.over_positive),
+        over_negative=abs(real(f.over_negative)),
+        infinity=real(f.infinity_positive),
+        zero=real(-0.0 if fmt.has_negative_zero else 0.0),
+        infinity_code=_wrapped(f.infinity_code, integer),
+        nan_code=_wrapped(f.nan_code, integer),
+        sign_code=_wrapped(fmt.sign_mask, integer),
+    )
+
+
+def _wrapped(code: int, integer: type[np.signedinteger[Any]]) -> np.signedinteger[Any]:
+    """Return a code as a signed integer of a lane's size with the same bits."""
+    bits = 8 * np.dtype(integer).itemsize
+    value: np.signedinteger[Any] = integer((code + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1))
+    return value
+
+
+@functools.lru_cache(maxsize=1024)
+def decode_shortcut(fmt: Format) -> tuple[Callable[..., None], DecodeParams] | None:
+    """Return the kernel, as of `decode_kernel`, and the parameters of a short way to decode; None if there is none."""
+    lane = _NARROW if fmt.carrier == np.float32 else _WIDE
+    if not fmt.subnormals:
+        return None
+    if not _decodes(lane, fmt):
+        lane = _WIDE
+        if not _decodes(lane, fmt):
+            return None
+    f = parameters(fmt)
+    integer = lane.integer
+    params = DecodeParams(
+        magnitude_mask=integer(fmt.magnitude_mask),
+        sign_code=_wrapped(fmt.sign_mask, integer),
+        lost=integer(lane.precision - fmt.precision),
+        scale=lane.dtype(2.0 ** (lane.emax - fmt.bias)),
+        max_code=integer(fmt.max_code),
+        infinity_code=integer(f.infinity_code),
+        nan_code=_wrapped(f.nan_code, integer),
+    )
+    return short_decode_kernel(wide=lane is _WIDE), params
+
+
+def _decodes(lane: _Lane, fmt: Format) -> bool:
+    """Return whether finite values' codes lead the representations of finite numbers of a lane, times a normal one."""
+    largest_field = fmt.max_code >> fmt.mantissa_bits
+    return largest_field <= 2 * lane.emax and -lane.emax < lane.emax - fmt.bias <= lane.emax

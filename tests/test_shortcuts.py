@@ -1,0 +1,180 @@
+"""The short ways of elementwise operations against the general kernel, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import lpsim as lp
+from lpsim import elementwise
+from lpsim.core.operations import ADD, ROUND
+from lpsim.cpu.elementwise import NONE, decode_kernel
+from lpsim.parameters import parameters
+from lpsim.shortcuts import shortcut
+
+FORMATS = ["half", "bf16", "tf32", "e4m3fn", "e5m2", "e3m4", "e2m1fn", "E6M9", "E8M22", "fp32", "e4m3fnuz", "E10M40"]
+WITHOUT = ["E3M0", "E5M10_nosubnormals", "E8M0", "E5M2_unsigned", "double"]
+DETERMINISTIC = [mode for mode in lp.Rounding if not mode.is_stochastic]
+ARITHMETIC = {"add": 2, "sub": 2, "mul": 2, "div": 2, "sqrt": 1, "fma": 3}
+
+Array = npt.NDArray[Any]
+
+
+def numbers(fmt: lp.Format, dtype: type, size: int = 3000) -> Array:
+    """Random bit patterns, ties and numbers beside them, subnormals, the ends of the range, and specials."""
+    rng = np.random.default_rng(len(fmt.spec))
+    words = rng.integers(0, 1 << 8 * np.dtype(dtype).itemsize, size, dtype=f"u{np.dtype(dtype).itemsize}")
+    with np.errstate(all="ignore"):
+        any_bits = words.view(dtype)
+        exponents = rng.integers(fmt.emin - 2, fmt.emax + 2, size).astype(np.float64)
+        near = np.exp2(exponents) * (1 + rng.integers(0, 1 << min(fmt.precision + 1, 52), size) / 2.0**fmt.precision)
+        small = rng.integers(-40, 41, size // 4) / 8 * fmt.smallest_subnormal
+        ends = fmt.max + np.arange(-8, 9) / 4 * 2.0 ** (fmt.emax - fmt.mantissa_bits)
+        special = [0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1.0, -1.0]
+        grid = np.concatenate([near, -near[::3], small, ends, -ends, special]).astype(dtype)
+        beside = [np.nextafter(grid, dtype(toward)) for toward in (-np.inf, np.inf)]
+    x = np.concatenate([any_bits, grid, *beside])
+    x = x[~np.isnan(x) | (rng.random(x.size) < 0.2)]
+    rng.shuffle(x)
+    return x
+
+
+def assert_identical(got: Array, expected: Array, *given: Array) -> None:
+    assert got.dtype == expected.dtype
+    wrong = np.flatnonzero(got.view(f"u{got.itemsize}") != expected.view(f"u{got.itemsize}"))
+    examples = [(*(float(x[i]).hex() for x in given), got[i], expected[i]) for i in wrong[:5]]
+    assert wrong.size == 0, examples
+
+
+def policies(fmt: lp.Format) -> list[lp.Overflow]:
+    return [policy for policy in lp.Overflow if fmt.has_nan or policy != lp.Overflow.TO_NAN]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", FORMATS)
+def test_round_and_encode(name: str, dtype: type) -> None:
+    fmt = lp.format(name)
+    x = numbers(fmt, dtype)
+    words = np.random.default_rng(1).integers(0, 1 << 20, x.size)
+    words[::3] = (words[::3] % 2) * ((1 << 20) - 1)
+    coded = x if fmt.has_nan else x[~np.isnan(x)]
+    for policy in policies(fmt):
+        for mode in lp.Rounding:
+            bits: dict[str, Any] = {"bits": words, "random_bits": 20} if mode.is_stochastic else {}
+            assert_identical(
+                lp.round(x, fmt, mode, policy, **bits), lp.round(x, fmt, mode, policy, flags=True, **bits)[0], x
+            )
+            if bits:
+                bits["bits"] = words[: coded.size]
+            got, expected = (
+                lp.encode(coded, fmt, mode, policy, **bits),
+                lp.encode(coded, fmt, mode, policy, flags=True, **bits)[0],
+            )
+            assert_identical(got, expected, coded)
+
+
+@pytest.mark.parametrize("random_bits", [1, 24, 32, 53])
+@pytest.mark.parametrize("mode", ["stochastic", "stochastic_equal"])
+def test_seeds(mode: str, random_bits: int) -> None:
+    for name in ("half", "bf16", "e4m3fn", "fp32"):
+        for dtype in (np.float32, np.float64):
+            x = numbers(lp.format(name), dtype)
+            kind: dict[str, Any] = {"seed": 2**64 - 3, "random_bits": random_bits}
+            assert_identical(lp.round(x, name, mode, **kind), lp.round(x, name, mode, flags=True, **kind)[0], x)
+            got, expected = (
+                lp.mul(x, x[::-1], name, mode, **kind),
+                lp.mul(x, x[::-1], name, mode, flags=True, **kind)[0],
+            )
+            assert_identical(got, expected, x, x[::-1])
+
+
+@pytest.mark.parametrize("operation", ARITHMETIC)
+@pytest.mark.parametrize("name", FORMATS)
+def test_arithmetic(name: str, operation: str) -> None:
+    fmt = lp.format(name)
+    rng = np.random.default_rng(2)
+    x = numbers(fmt, np.float32)
+    operands = [x, *(rng.permutation(x) for _ in range(ARITHMETIC[operation] - 1))]
+    if operation in ("add", "sub", "fma"):
+        # Cancellation, and ties that a number far below decides.
+        last = operands[-1]
+        with np.errstate(all="ignore"):
+            product = (operands[0] * operands[1]).astype(np.float32) if operation == "fma" else operands[0]
+            last[::4] = -product[::4] * (1 + rng.integers(-2, 3, last[::4].size) * np.float32(2) ** -23)
+            last[1::4] = product[1::4] * np.exp2(rng.integers(-70, -20, last[1::4].size)).astype(np.float32)
+    compute = getattr(lp, operation)
+    for mode in DETERMINISTIC:
+        for policy in policies(fmt) if mode in (0, 4, 5) else [lp.Overflow.IEEE]:
+            got, expected = compute(*operands, fmt, mode, policy), compute(*operands, fmt, mode, policy, flags=True)[0]
+            assert_identical(got, expected, *operands)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_there_is_a_short_way(name: str) -> None:
+    for operation in (ROUND, ADD):
+        for mode in DETERMINISTIC:
+            assert shortcut(operation, lp.format(name), mode, lp.Overflow.IEEE, 32, True, NONE, False)
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_formats_without_a_short_way(name: str) -> None:
+    fmt = lp.format(name)
+    assert shortcut(ROUND, fmt, lp.Rounding.TIES_TO_EVEN, lp.Overflow.IEEE, 32, True, NONE, False) is None
+    x = numbers(fmt, np.float32, 500)
+    assert_identical(lp.round(x, fmt), lp.round(x, fmt, flags=True)[0], x)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_arrays(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elementwise, "_GRAIN", 64)
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    try:
+        x = numbers(lp.format("half"), np.float32)[:8192].reshape(64, 128)
+        expected, sums = lp.round(x, "half", flags=True)[0], lp.add(x, x[0], "half", flags=True)[0]
+        random = lp.round(x, "half", "stochastic", seed=3, flags=True)[0]
+
+        def same(got: Array, expected: Array) -> None:
+            assert_identical(np.ascontiguousarray(got).reshape(-1), np.ascontiguousarray(expected).reshape(-1))
+
+        same(lp.round(x, "half"), expected)
+        same(lp.round(x[::2, ::-3], "half"), expected[::2, ::-3])
+        same(lp.round(x.T, "half"), expected.T)
+        same(lp.round(x, "half", "stochastic", seed=3), random)
+        same(lp.round(np.asfortranarray(x), "half", "stochastic", seed=3), random)
+        same(lp.round(x.astype(">f4"), "half"), expected)
+        same(lp.add(x, x[0], "half"), sums)
+        wide = np.empty(x.shape, np.float64)
+        same(lp.round(x, "half", out=wide).astype(np.float32), expected)
+        place = x.copy()
+        assert lp.round(place, "half", out=place) is place
+        same(place, expected)
+        place = x.copy()
+        same(lp.add(place, x[0], "half", out=place), sums)
+    finally:
+        numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "name", [*FORMATS, *WITHOUT, "E0M7_finite", "E8M7FN", "E8M23B100", "E8M23B200", "E11M3", "E5M10_unsigned", "binary8p3"]
+)
+def test_decode(name: str) -> None:
+    fmt = lp.format(name)
+    codes: Array = np.arange(1 << min(fmt.bits, 16), dtype=np.uint64)
+    if fmt.bits > 16:
+        rng = np.random.default_rng(3)
+        any_codes = rng.integers(0, 1 << 64, 50_000, dtype=np.uint64) >> np.uint64(64 - fmt.bits)
+        top = np.uint64((1 << fmt.bits) - 1)
+        ends = np.array([fmt.max_code, fmt.magnitude_mask, fmt.nan_code or 0, fmt.infinity_code or 0], np.uint64)
+        codes = np.concatenate(
+            [codes, top - codes, any_codes, any_codes & np.uint64(fmt.magnitude_mask), ends, ends + 1]
+        )
+        codes &= top
+    codes = codes.astype(fmt.code_dtype)
+    expected = np.empty(codes.size, fmt.carrier)
+    decode_kernel()(codes, expected, parameters(fmt))
+    assert_identical(lp.decode(codes, fmt), expected, codes)
