@@ -173,28 +173,20 @@ def _wrapped(code: int, integer: type[np.signedinteger[Any]]) -> np.signedintege
 @functools.lru_cache(maxsize=1024)
 def decode_shortcut(fmt: Format) -> Shortcut | None:
     """Return the kernel, as of `decode_kernel`, and the parameters of a short way to decode; None if there is none."""
-    lane = _NARROW if fmt.carrier == np.float32 else _WIDE
-    if not fmt.subnormals:
+    lane = _NARROW if fmt.carrier == np.float32 and fmt.emin >= 1 - _NARROW.emax else _WIDE
+    if not fmt.subnormals or fmt.emin < 1 - lane.emax or fmt.emax > lane.emax:
         return None
-    if not _decodes(lane, fmt):
-        lane = _WIDE
-        if not _decodes(lane, fmt):
-            return None
     f = parameters(fmt)
-    integer = lane.integer
+    integer, binade = lane.integer, 1 << (lane.precision - 1)
     params = DecodeParams(
         magnitude_mask=integer(fmt.magnitude_mask),
         sign_code=_wrapped(fmt.sign_mask, integer),
         lost=integer(lane.precision - fmt.precision),
-        scale=lane.dtype(2.0 ** (lane.emax - fmt.bias)),
+        lowest=lane.dtype(2.0**fmt.emin),
+        offset=integer((fmt.emin + lane.emax - 1) * binade),
+        binade=integer(binade),
         max_code=integer(fmt.max_code),
         infinity_code=integer(f.infinity_code),
         nan_code=_wrapped(f.nan_code, integer),
     )
     return Shortcut(short_decode_kernel(wide=lane is _WIDE), params, lane.speed)
-
-
-def _decodes(lane: _Lane, fmt: Format) -> bool:
-    """Return whether finite values' codes lead the representations of finite numbers of a lane, times a normal one."""
-    largest_field = fmt.max_code >> fmt.mantissa_bits
-    return largest_field <= 2 * lane.emax and -lane.emax < lane.emax - fmt.bias <= lane.emax
