@@ -14,7 +14,7 @@ from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
-from lpsim.shortcuts import decode_shortcut
+from lpsim.shortcuts import Shortcut, decode_shortcut
 
 __all__ = ["decode", "encode", "pack", "round", "unpack"]
 
@@ -149,7 +149,8 @@ def _as_codes(codes: npt.ArrayLike, fmt: Format) -> npt.NDArray[Any]:
         array = array.astype(fmt.code_dtype)
     if array.dtype.kind not in "ui" or array.dtype.name not in np.sctypeDict:
         raise TypeError(f"codes has dtype {array.dtype}; allowed: integers from 0 to 2**{fmt.bits} - 1")
-    if array.size:
+    all_are_codes = array.dtype.kind == "u" and array.dtype.itemsize * 8 == fmt.bits
+    if array.size and not all_are_codes:
         low, high = array.min(), array.max()
         if low < 0 or high >> fmt.bits > 0:
             wrong = low if low < 0 else high
@@ -201,7 +202,7 @@ def decode(codes: npt.ArrayLike, fmt: FormatLike, out: RealArray | None = None) 
         if np.may_share_memory(array, result):
             array = array.copy()
     narrow = array.view(np.ndarray).astype(fmt.code_dtype, copy=False)
-    kernel, f = decode_shortcut(fmt) or (decode_kernel(), parameters(fmt))
+    kernel, f, speed = decode_shortcut(fmt) or Shortcut(decode_kernel(), parameters(fmt), 1)
     iterate(
         lambda chunk, start: kernel(chunk[0], chunk[1], f),
         [narrow],
@@ -209,6 +210,7 @@ def decode(codes: npt.ArrayLike, fmt: FormatLike, out: RealArray | None = None) 
         [result.view(np.ndarray)],
         [fmt.carrier],
         ordered=False,
+        speed=speed,
     )
     return wrap_result(result, out, [array])
 

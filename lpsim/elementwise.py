@@ -15,11 +15,11 @@ from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.parameters import parameters
 from lpsim.rounding import as_overflow, as_rounding
-from lpsim.shortcuts import shortcut
+from lpsim.shortcuts import Shortcut, shortcut
 
 __all__ = ["apply", "iterate", "round_real", "wrap_result"]
 
-#: Fewest elements that are worth a thread, and elements of a buffer where arrays need one.
+#: Fewest elements of a general kernel that are worth a thread, and elements of a buffer where arrays need one.
 _GRAIN = 1 << 15
 _BUFFER = 1 << 14
 
@@ -71,7 +71,9 @@ def apply(
     if not flags:
         single = working == np.float32
         short = shortcut(operation, fmt, mode, policy, int(random_bits), single, randomness, codes)
-    kernel, chosen = short or (operation_kernel(operation, randomness=randomness, flags=flags, codes=codes), f)
+    if short is None:
+        short = Shortcut(operation_kernel(operation, randomness=randomness, flags=bool(flags), codes=codes), f, 1)
+    kernel, chosen, speed = short
 
     def run(chunk: Sequence[RealArray], start: int) -> None:
         given, outputs = chunk[: len(inputs)], chunk[len(inputs) :]
@@ -86,7 +88,8 @@ def apply(
     if words is not None:
         arrays, dtypes = [*arrays, words], [*dtypes, np.dtype(np.int64)]
     outputs = [result.view(np.ndarray)] + ([raised] if raised is not None else [])
-    iterate(run, arrays, dtypes, outputs, [kernel_dtype, np.dtype(np.uint8)], ordered=randomness == COUNTER)
+    output_dtypes = [kernel_dtype, np.dtype(np.uint8)]
+    iterate(run, arrays, dtypes, outputs, output_dtypes, ordered=randomness == COUNTER, speed=speed)
     value = wrap_result(result, out, list(operands.values()))
     if raised is None:
         return value
@@ -101,11 +104,13 @@ def iterate(
     output_dtypes: list[np.dtype[Any]],
     *,
     ordered: bool,
+    speed: int,
 ) -> None:
     """Call ``run(chunks, start)`` on contiguous 1-D chunks that cover the arrays, in parallel.
 
     Inputs broadcast to the shape of the outputs and arrive read-only, in native byte order, in the stated
     dtypes. ``start`` is the C-order index of a chunk's first element if ``ordered``.
+    ``speed`` says how many times the elements of a general kernel are worth a thread.
     """
     shape = outputs[0].shape
     if outputs[0].size == 0:
@@ -122,7 +127,7 @@ def iterate(
         map_ranges(
             lambda start, stop: run([array[start:stop] for array in flat], start),
             flat[0].size,
-            smallest=_GRAIN,
+            smallest=_GRAIN * speed,
         )
         return
     while len(shape) > 1 and shape[0] == 1:
@@ -137,7 +142,7 @@ def iterate(
         part = [array[first:last] for array in arrays]
         _iterate_buffered(run, part, dtypes, len(inputs), first * row, ordered)
 
-    map_ranges(run_rows, shape[0], smallest=max(_GRAIN // row, 1))
+    map_ranges(run_rows, shape[0], smallest=max(_GRAIN * speed // row, 1))
 
 
 def _iterate_buffered(

@@ -20,7 +20,15 @@ from lpsim.formats import Format
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
 
-__all__ = ["decode_shortcut", "shortcut"]
+__all__ = ["Shortcut", "decode_shortcut", "shortcut"]
+
+
+class Shortcut(NamedTuple):
+    """A kernel, what it takes as parameters, and about how many times as fast as a general kernel it is."""
+
+    kernel: Callable[..., None]
+    parameters: Any
+    speed: int
 
 
 class _Lane(NamedTuple):
@@ -30,22 +38,11 @@ class _Lane(NamedTuple):
     integer: type[np.signedinteger[Any]]
     precision: int
     emax: int
+    speed: int
 
 
-_NARROW = _Lane(np.float32, np.int32, 24, 127)
-_WIDE = _Lane(np.float64, np.int64, 53, 1023)
-
-#: How far above the nearest number, in last places, a number goes to the next one; and how far below. 1: never.
-#: Half a place is less the smallest difference that the lane knows, so that ties go.
-_HALF = math.nan
-_THRESHOLDS = {
-    Rounding.TIES_TO_EVEN: (1.0, 1.0),
-    Rounding.TIES_TO_AWAY: (_HALF, 1.0),
-    Rounding.TIES_TO_ZERO: (1.0, _HALF),
-    Rounding.TOWARD_ZERO: (1.0, 0.0),
-    Rounding.AWAY_FROM_ZERO: (0.0, 1.0),
-    Rounding.TO_ODD: (0.0, 0.0),
-}
+_NARROW = _Lane(np.float32, np.int32, 24, 127, 16)
+_WIDE = _Lane(np.float64, np.int64, 53, 1023, 4)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -58,7 +55,7 @@ def shortcut(
     single: bool,
     randomness: int,
     codes: bool,
-) -> tuple[Callable[..., None], ShortParams] | None:
+) -> Shortcut | None:
     """Return the kernel, as of `operation_kernel`, and the parameters of a short way; None if there is none.
 
     Parameters
@@ -77,7 +74,7 @@ def shortcut(
         return None  # there may be more random bits than a result that is rounded to odd has
     f = parameters(fmt, mode, policy, random_bits)
     kind = RANDOM if mode.is_stochastic else DIRECTED
-    if mode == Rounding.TIES_TO_EVEN and str(f.over_positive) == str(f.infinity_positive):
+    if mode == Rounding.TIES_TO_EVEN and _same(f.over_positive, f.infinity_positive):
         kind = EVEN
     lane = _WIDE
     if single and kind != RANDOM and (operation == ROUND or (operation in (ADD, SUB) and kind == EVEN)):
@@ -90,7 +87,11 @@ def shortcut(
         return None
     sticky = fmt.precision > 24
     kernel = short_kernel(operation, wide=lane is _WIDE, kind=kind, sticky=sticky, randomness=randomness, codes=codes)
-    return kernel, _short_parameters(fmt, mode, f, lane)
+    return Shortcut(kernel, _short_parameters(fmt, mode, f, lane), lane.speed)
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))
 
 
 def _admits(lane: _Lane, fmt: Format) -> bool:
@@ -110,21 +111,29 @@ def _admits(lane: _Lane, fmt: Format) -> bool:
 def _short_parameters(fmt: Format, mode: Rounding, f: Params, lane: _Lane) -> ShortParams:
     real, integer = lane.dtype, lane.integer
     lost = lane.precision - fmt.precision
-    half = float(np.nextafter(real(0.5), real(0)))
+    # How far above the nearest number, in last places, a number goes to the next one, and how far below. Half a place
+    # is less the smallest difference that the lane knows, so that ties go.
+    never, always, half = real(1), real(0), np.nextafter(real(0.5), real(0))
+    thresholds = {
+        Rounding.TIES_TO_AWAY: (half, never),
+        Rounding.TIES_TO_ZERO: (never, half),
+        Rounding.TOWARD_ZERO: (never, always),
+        Rounding.AWAY_FROM_ZERO: (always, never),
+        Rounding.TO_ODD: (always, always),
+    }
 
-    def thresholds(away: int) -> tuple[np.floating[Any], np.floating[Any]]:
+    def steps(away: int) -> tuple[np.floating[Any], np.floating[Any]]:
         directed = mode in (Rounding.TOWARD_POSITIVE, Rounding.TOWARD_NEGATIVE)
         effective = (Rounding.AWAY_FROM_ZERO if away else Rounding.TOWARD_ZERO) if directed else mode
-        up, down = (half if math.isnan(one) else one for one in _THRESHOLDS.get(effective, (1.0, 1.0)))
-        return real(up), real(down)
+        return thresholds.get(effective, (never, never))
 
     def addend(away: int) -> np.signedinteger[Any]:
         below_one = (1 << lost) - 1
         value: np.signedinteger[Any] = integer(below_one * away + (below_one >> 1) * f.nearest + f.tie_away)
         return value
 
-    up_positive, down_positive = thresholds(f.up_positive)
-    up_negative, down_negative = thresholds(f.up_negative)
+    up_positive, down_positive = steps(f.up_positive)
+    up_negative, down_negative = steps(f.up_negative)
     return ShortParams(
         lowest=real(2.0**fmt.emin),
         constant=real(1.5 * 2.0**lost),
@@ -162,30 +171,22 @@ def _wrapped(code: int, integer: type[np.signedinteger[Any]]) -> np.signedintege
 
 
 @functools.lru_cache(maxsize=1024)
-def decode_shortcut(fmt: Format) -> tuple[Callable[..., None], DecodeParams] | None:
+def decode_shortcut(fmt: Format) -> Shortcut | None:
     """Return the kernel, as of `decode_kernel`, and the parameters of a short way to decode; None if there is none."""
-    lane = _NARROW if fmt.carrier == np.float32 else _WIDE
-    if not fmt.subnormals:
+    lane = _NARROW if fmt.carrier == np.float32 and fmt.emin >= 1 - _NARROW.emax else _WIDE
+    if not fmt.subnormals or fmt.emin < 1 - lane.emax or fmt.emax > lane.emax:
         return None
-    if not _decodes(lane, fmt):
-        lane = _WIDE
-        if not _decodes(lane, fmt):
-            return None
     f = parameters(fmt)
-    integer = lane.integer
+    integer, binade = lane.integer, 1 << (lane.precision - 1)
     params = DecodeParams(
         magnitude_mask=integer(fmt.magnitude_mask),
         sign_code=_wrapped(fmt.sign_mask, integer),
         lost=integer(lane.precision - fmt.precision),
-        scale=lane.dtype(2.0 ** (lane.emax - fmt.bias)),
+        lowest=lane.dtype(2.0**fmt.emin),
+        offset=integer((fmt.emin + lane.emax - 1) * binade),
+        binade=integer(binade),
         max_code=integer(fmt.max_code),
         infinity_code=integer(f.infinity_code),
         nan_code=_wrapped(f.nan_code, integer),
     )
-    return short_decode_kernel(wide=lane is _WIDE), params
-
-
-def _decodes(lane: _Lane, fmt: Format) -> bool:
-    """Return whether finite values' codes lead the representations of finite numbers of a lane, times a normal one."""
-    largest_field = fmt.max_code >> fmt.mantissa_bits
-    return largest_field <= 2 * lane.emax and -lane.emax < lane.emax - fmt.bias <= lane.emax
+    return Shortcut(short_decode_kernel(wide=lane is _WIDE), params, lane.speed)

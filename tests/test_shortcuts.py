@@ -17,6 +17,7 @@ from lpsim.parameters import parameters
 from lpsim.shortcuts import shortcut
 
 FORMATS = ["half", "bf16", "tf32", "e4m3fn", "e5m2", "e3m4", "e2m1fn", "E6M9", "E8M22", "fp32", "e4m3fnuz", "E10M40"]
+FORMATS += ["E8M7FN", "E5M10B130", "E1M6", "binary8p3", "e5m2fnuz", "E8M10"]
 WITHOUT = ["E3M0", "E5M10_nosubnormals", "E8M0", "E5M2_unsigned", "double"]
 DETERMINISTIC = [mode for mode in lp.Rounding if not mode.is_stochastic]
 ARITHMETIC = {"add": 2, "sub": 2, "mul": 2, "div": 2, "sqrt": 1, "fma": 3}
@@ -106,6 +107,14 @@ def test_arithmetic(name: str, operation: str) -> None:
             product = (operands[0] * operands[1]).astype(np.float32) if operation == "fma" else operands[0]
             last[::4] = -product[::4] * (1 + rng.integers(-2, 3, last[::4].size) * np.float32(2) ** -23)
             last[1::4] = product[1::4] * np.exp2(rng.integers(-70, -20, last[1::4].size)).astype(np.float32)
+    # Quotients and roots beside the middles of the format.
+    middles = 1 + rng.integers(0, 1 << min(fmt.precision, 24), x.size) / 2.0 ** min(fmt.precision, 24)
+    if operation == "div":
+        operands[1] = np.where(rng.random(x.size) < 0.5, operands[1], 1 + rng.random(x.size)).astype(np.float32)
+        with np.errstate(all="ignore"):
+            operands[0][::2] = (middles * operands[1]).astype(np.float32)[::2]
+    if operation == "sqrt":
+        operands[0][::2] = (middles**2).astype(np.float32)[::2]
     compute = getattr(lp, operation)
     for mode in DETERMINISTIC:
         for policy in policies(fmt) if mode in (0, 4, 5) else [lp.Overflow.IEEE]:
@@ -160,7 +169,8 @@ def test_arrays(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*FORMATS, *WITHOUT, "E0M7_finite", "E8M7FN", "E8M23B100", "E8M23B200", "E11M3", "E5M10_unsigned", "binary8p3"]
+    "name",
+    [*FORMATS, *WITHOUT, "E0M7_finite", "E8M7FN", "E8M23B100", "E8M23B200", "E11M3", "E5M10_unsigned", "binary8p3"],
 )
 def test_decode(name: str) -> None:
     fmt = lp.format(name)

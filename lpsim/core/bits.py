@@ -168,12 +168,18 @@ def _fma_overload(x: Any, y: Any, z: Any) -> Any:
     return implementation
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def shift_right(typing_context: Any, x: Any, places: Any) -> Any:
-    """Return ``x >> places`` in the type of x, a signed integer, where the operator would return int64."""
+def _shift(name: str, instruction: str) -> Any:
+    """Return a shift of a signed integer in its own type, where Python's operators would make it int64."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        count = context.cast(builder, arguments[1], places, x)
-        return builder.ashr(arguments[0], count)
+    def shift(typing_context: Any, x: Any, places: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return getattr(builder, instruction)(arguments[0], context.cast(builder, arguments[1], places, x))
 
-    return x(x, places), generate
+        return x(x, places), generate
+
+    shift.__name__ = name
+    return intrinsic(shift)
+
+
+shift_left = _shift("shift_left", "shl")
+shift_right = _shift("shift_right", "ashr")

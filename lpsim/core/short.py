@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpsim.core.bits import fma, shift_right
+from lpsim.core.bits import fma, shift_left, shift_right
 from lpsim.core.jit import by_size, core_function
 from lpsim.core.nearest import binade, nearest_by_fma
 from lpsim.core.operations import DIV, FMA, MUL, ROUND, SQRT, SUB
@@ -201,7 +201,9 @@ class DecodeParams(NamedTuple):
     magnitude_mask: Any
     sign_code: Any
     lost: Any  # how many bits of a lane's significand the format lacks
-    scale: Any  # of a value to the number that has its code in its leading bits
+    lowest: Any  # 2.0**emin
+    offset: Any  # from a code, in the lane's places, to the representation of its value
+    binade: Any  # codes of a binade, in the lane's places
     max_code: Any
     infinity_code: Any
     nan_code: Any
@@ -209,10 +211,14 @@ class DecodeParams(NamedTuple):
 
 @core_function
 def short_value(code: Any, f: Any, lane: Any, integer: Any) -> Any:
-    """Return the value of a code: it is the leading part of the representation of a multiple of the value."""
+    """Return the value of a code."""
     code = integer(code)
     magnitude_code = integer(code & f.magnitude_mask)
-    magnitude = _float(integer(magnitude_code << f.lost)) * f.scale
+    leading = shift_left(magnitude_code, f.lost)
+    normal = _float(integer(leading + f.offset))
+    # Subnormal codes are places above the lowest power of two, which is taken off: no operand is subnormal here.
+    subnormal = _float(integer(leading + integer(f.offset + f.binade))) - f.lowest
+    magnitude = normal if leading >= f.binade else subnormal
     magnitude = lane(np.inf) if magnitude_code == f.infinity_code else magnitude
     nan = ((magnitude_code > f.max_code) & (magnitude_code != f.infinity_code)) | (code == f.nan_code)
     value = -magnitude if integer(code & f.sign_code) != 0 else magnitude
