@@ -13,7 +13,7 @@ from lpsim.cli import headlines, machine
 from lpsim.cli.headlines import Result
 from lpsim.cli.output import number, print_json, progress, show
 
-__all__ = ["EXAMPLES", "bench"]
+__all__ = ["EXAMPLES", "bench", "measure_all", "rows"]
 
 EXAMPLES = """Examples:
 
@@ -37,39 +37,25 @@ def bench(
     addition and a multiplication for each product of elements.
     """
     facts = machine.facts()
-    found: dict[int, list[Result]] = {}
-    with progress() as bar:
-        counts = sorted({1, facts["threads"]})
-        task = bar.add_task("bench", total=len(counts) * len(headlines.headlines(quick)))
-        for threads in counts:
-            found[threads] = []
-            for result in headlines.run(quick, _SECONDS[not quick], shrink, one_thread=threads == 1):
-                found[threads].append(result)
-                bar.update(task, advance=1, description=result.name)
+    found = measure_all(quick, shrink, facts["threads"])
     if json:
         print_json({**facts, "results": [_as_dict(threads, one) for threads, all_ in found.items() for one in all_]})
         return
     print(machine.sentence(facts))
-    for title, group in (("Limits", ("round", "arithmetic", "matmul")), ("Peers", ("peers",))):
-        show("", _table(title, found, group))
+    for title, groups in (("Limits", ("round", "arithmetic", "matmul")), ("Peers", ("peers",))):
+        show("", _table(title, [row for row in rows(found) if row[0].group in groups], list(found)))
 
 
-def _as_dict(threads: int, result: Result) -> dict[str, Any]:
-    return {"threads": threads, "ratio": result.ratio, **dataclasses.asdict(result)}
-
-
-def _table(title: str, found: dict[int, list[Result]], groups: tuple[str, ...]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(title, no_wrap=True)
-    table.add_column("lpsim's time over that of", no_wrap=True)
-    headings = [f"{threads} thread{'s' * (threads > 1)}" for threads in found]
-    for heading in (*headings, *(f"GFLOP/s, {heading}" for heading in headings)):
-        table.add_column(heading, justify="right")
-    for row in rows(found):
-        if row[0].group in groups:
-            rates = ("" if one.gflops is None else number(one.gflops) for one in row)
-            table.add_row(row[0].name, row[0].against, *(f"{one.ratio:.3g}" for one in row), *rates)
-    return table
+def measure_all(quick: bool, shrink: int, threads: int) -> dict[int, list[Result]]:
+    """Return all results by number of threads - one, and as many as stated - with a progress bar."""
+    found: dict[int, list[Result]] = {count: [] for count in sorted({1, threads})}
+    with progress() as bar:
+        task = bar.add_task("bench", total=len(found) * len(headlines.headlines(quick)))
+        for count, results in found.items():
+            for result in headlines.run(quick, _SECONDS[not quick], shrink, one_thread=count == 1):
+                results.append(result)
+                bar.update(task, advance=1, description=result.name)
+    return found
 
 
 def rows(found: dict[int, list[Result]]) -> Iterator[tuple[Result, ...]]:
@@ -78,3 +64,21 @@ def rows(found: dict[int, list[Result]]) -> Iterator[tuple[Result, ...]]:
     yield from (
         tuple(results[key] for results in keyed) for key in keyed[0] if all(key in results for results in keyed)
     )
+
+
+def _as_dict(threads: int, result: Result) -> dict[str, Any]:
+    return {"threads": threads, "ratio": result.ratio, **dataclasses.asdict(result)}
+
+
+def _table(title: str, shown: list[tuple[Result, ...]], counts: list[int]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(title, no_wrap=True)
+    table.add_column("lpsim's time over that of", no_wrap=True)
+    headings = [f"{count} thread{'s' * (count > 1)}" for count in counts]
+    with_rates = any(row[0].gflops is not None for row in shown)
+    for heading in (*headings, *([f"GFLOP/s, {heading}" for heading in headings] if with_rates else [])):
+        table.add_column(heading, justify="right")
+    for row in shown:
+        rates = ("" if one.gflops is None else number(one.gflops) for one in row) if with_rates else ()
+        table.add_row(row[0].name, row[0].against, *(number(one.ratio, 2) for one in row), *rates)
+    return table

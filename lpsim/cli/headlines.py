@@ -21,9 +21,10 @@ import numpy as np
 
 import lpsim as lp
 from lpsim.cli import peers
+from lpsim.cli.peers import installed as installed_peers
 from lpsim.cli.timing import best_times, numbers, one_thread_environment
 
-__all__ = ["PEER_ROWS", "Headline", "Result", "headlines", "measure", "run"]
+__all__ = ["PEER_ROWS", "Headline", "Result", "calls_beside_peer", "headlines", "measure", "run"]
 
 _Calls = tuple[Callable[[], object], Callable[[], object]]
 
@@ -140,7 +141,8 @@ PEER_ROWS = (
 )
 
 
-def _beside_peer(peer: peers.Peer, operation: str, fmt: str, size: int, shrink: int) -> _Calls:
+def calls_beside_peer(peer: peers.Peer, operation: str, fmt: str, size: int, shrink: int) -> _Calls:
+    """Return lpsim's operation and the peer's, on the same numbers, as functions."""
     if operation == "matmul":
         n = max(size // shrink, 1)
         x, y = (lp.round(x, fmt) for x in np.random.default_rng(0).normal(size=(2, n, n)).astype(np.float32))
@@ -155,7 +157,7 @@ def _beside_peer(peer: peers.Peer, operation: str, fmt: str, size: int, shrink: 
 
 
 def _peer(peer: peers.Peer, operation: str, fmt: str, size: int, quick: bool) -> Headline:
-    calls = functools.partial(_beside_peer, peer, operation, fmt, size)
+    calls = functools.partial(calls_beside_peer, peer, operation, fmt, size)
     if operation == "matmul":
         return Headline("peers", f"fp16_fp16acc, n = {size}", peer.name, calls, quick, 2 * size**3)
     name = f"{operation} {'to' if operation == 'round' else 'in'} {fmt}, {_power(size)}"
@@ -167,7 +169,7 @@ def headlines(quick: bool) -> list[Headline]:
     rows = [
         _peer(peer, operation, fmt, size, short)
         for operation, fmt, size, short in PEER_ROWS
-        for peer in peers.installed()
+        for peer in installed_peers()
         if peer.can(operation, fmt)
     ]
     return [one for one in (*_own_limits(), *rows) if one.quick or not quick]

@@ -75,7 +75,8 @@ class Peer:
 
     def can(self, operation: str, fmt: str) -> bool:
         """Return whether it has the operation in the format."""
-        few = fmt.startswith("float8") and not self.finish  # the dtypes of 8 bits are for storage
+        # The dtypes of 8 bits are for storage.
+        few = fmt.startswith("float8") and isinstance(self.formats.get(fmt), str) and not self.finish
         return fmt in self.formats and (operation == "round" or (operation in self.operations and not few))
 
     def call(self, operation: str, fmt: str, *operands: _Array) -> Callable[[], Any]:

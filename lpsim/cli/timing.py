@@ -42,12 +42,11 @@ def best_times(functions: Sequence[Callable[[], object]], rounds: int = 15, seco
     seconds : float
         After this time no further round begins.
     """
-    best, repeats = [], []
     for function in functions:
         function()
-        best.append(_time(function, 1))
-        repeats.append(max(1, math.ceil(_SHORTEST / max(best[-1], 1e-9))))
     start = time.perf_counter()
+    best = [_time(function, 1) for function in functions]
+    repeats = [max(1, math.ceil(_SHORTEST / max(first, 1e-9))) for first in best]
     for _ in range(rounds):
         if time.perf_counter() - start > seconds:
             break
@@ -65,7 +64,8 @@ def ratio(subject: Callable[[], object], peer: Callable[[], object], rounds: int
 def numbers(size: int, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
     """Return random numbers of many magnitudes, in the range of every format that is measured."""
     rng = np.random.default_rng(0)
-    return (rng.normal(size=size) * np.exp2(rng.integers(-4, 5, size))).astype(dtype)
+    different = min(size, 1_000_000)
+    return np.resize((rng.normal(size=different) * np.exp2(rng.integers(-4, 5, different))).astype(dtype), size)
 
 
 def one_thread_environment() -> dict[str, str]:
