@@ -28,6 +28,7 @@ def facts() -> dict[str, Any]:
             "lpsim": lpsim.__version__,
             "Python": platform.python_version(),
             "NumPy": np.__version__,
+            "BLAS": _blas(),
             "Numba": numba.__version__,
         },
         "peers": {peer.name: peer.version for peer in peers.installed() if peer.name != "NumPy"},
@@ -49,3 +50,10 @@ def _processor() -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _blas() -> str:
+    """Return the library whose sgemm NumPy calls, as far as NumPy was told."""
+    config: Any = np.show_config(mode="dicts")
+    found = config.get("Build Dependencies", {}).get("blas", {})
+    return f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()

@@ -136,7 +136,7 @@ PEERS = (
     Peer(
         "NumPy",
         "numpy",
-        "loops of one element each in C, on one thread; casts by the processor's instructions where it has them",
+        "loops in C that take each element to float32 and back, on one thread",
         {"float16": "float16"},
         _there_and_back,
         _PRODUCTS,
@@ -145,7 +145,7 @@ PEERS = (
     Peer(
         "ml_dtypes",
         "ml_dtypes",
-        "loops of one element each in C++, on one thread",
+        "loops in C++ made for each dtype, on arrays of 16 or 8 bits, on one thread",
         {"bfloat16": "bfloat16", **_FLOAT8},
         _there_and_back,
         _ARITHMETIC,
@@ -164,7 +164,7 @@ PEERS = (
     Peer(
         "pychop",
         "pychop",
-        "NumPy expressions for any format, with a temporary array for each step",
+        "NumPy expressions for any format, on chunks of 800 elements that Dask schedules",
         _BITS,
         lambda library, x, bits: library.Chop(*bits)(x),
         _ARITHMETIC,
@@ -185,7 +185,7 @@ PEERS = (
     Peer(
         "PyTorch",
         "torch",
-        "vector instructions, several threads and half the memory: arrays of 16 bits",
+        "vector instructions on arrays of 16 bits, so half the memory, in formats that processors convert to and from",
         _DTYPES,
         lambda library, x, dtype: x.to(getattr(library, dtype)).to(library.float32),
         _PRODUCTS,
@@ -196,7 +196,7 @@ PEERS = (
     Peer(
         "JAX",
         "jax",
-        "code compiled for vectors and several threads, on arrays of 16 bits",
+        "code that XLA compiles for vectors, on arrays of 16 bits",
         _DTYPES,
         # Two dispatches: compiled together, XLA may drop a cast there and back.
         lambda library, x, dtype: x.astype(dtype).astype("float32").block_until_ready(),
