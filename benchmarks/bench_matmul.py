@@ -4,8 +4,10 @@ import numba
 import numpy as np
 
 import lpsim as lp
+from lpsim.cli.timing import ratio
 
-from .compare import ratio
+#: What sizes are divided by, in tests.
+SHRINK = 1
 
 #: Units of every kind of kernel.
 UNITS = [
@@ -15,12 +17,20 @@ UNITS = [
 
 
 def operands(n, unit):
+    n = max(n // SHRINK, 32)  # a block of scales at least
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, n, n)).astype(np.float32)
     if unit.scale_format is None:
         return a, b, {}
     ones = np.ones((n, n // unit.scale_block))
     return a, b, {"a_scale": ones, "b_scale": ones.T}
+
+
+def rectangles(shape):
+    """Return matrices of a shape such as ``"64 x 4096 x 64"``: m, k and n."""
+    m, k, n = (max(int(size) // SHRINK, 1) for size in shape.split(" x "))
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(m, k)).astype(np.float32), rng.normal(size=(k, n)).astype(np.float32)
 
 
 class Matmul:
@@ -50,9 +60,7 @@ class Sgemm:
     timeout = 300
 
     def setup(self, shape):
-        m, k, n = map(int, shape.split(" x "))
-        rng = np.random.default_rng(0)
-        self.a, self.b = rng.normal(size=(m, k)).astype(np.float32), rng.normal(size=(k, n)).astype(np.float32)
+        self.a, self.b = rectangles(shape)
 
     def track_tf32_over_sgemm(self, shape):
         return ratio(lambda: lp.matmul(self.a, self.b), lambda: self.a @ self.b)
@@ -71,11 +79,10 @@ class Steps:
     timeout = 300
 
     def setup(self, fmt, step):
-        rng = np.random.default_rng(0)
-        self.a, self.b = rng.normal(size=(2, 512, 512)).astype(np.float32)
-        self.halves = self.a.astype(np.float16), self.b.astype(np.float16)
         product = fmt if step != "fma" else None
         self.unit = lp.MatrixUnit(fmt, accumulator_format=fmt, product_format=product)
+        self.a, self.b, _ = operands(512, self.unit)
+        self.halves = self.a.astype(np.float16), self.b.astype(np.float16)
         self.threads = numba.get_num_threads()
         numba.set_num_threads(1)
 
@@ -116,9 +123,7 @@ class Shapes:
     param_names = ("m x k x n",)
 
     def setup(self, shape):
-        m, k, n = map(int, shape.split(" x "))
-        rng = np.random.default_rng(0)
-        self.a, self.b = rng.normal(size=(m, k)), rng.normal(size=(k, n))
+        self.a, self.b = (x.astype(np.float64) for x in rectangles(shape))
         lp.matmul(self.a, self.b)
 
     def time_matmul(self, shape):

@@ -4,8 +4,8 @@ import ml_dtypes
 import numpy as np
 
 import lpsim as lp
-
-from .compare import ratio
+from lpsim.cli import timing
+from lpsim.cli.timing import ratio
 
 SIZE = 1_000_000
 DTYPES = {
@@ -17,8 +17,7 @@ DTYPES = {
 
 
 def numbers(dtype=np.float32):
-    rng = np.random.default_rng(0)
-    return (rng.normal(size=SIZE) * np.exp2(rng.integers(-4, 5, SIZE))).astype(dtype)
+    return timing.numbers(SIZE, dtype)
 
 
 class Round:

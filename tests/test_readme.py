@@ -79,6 +79,13 @@ def test_the_commands_on_units_run(tmp_path, monkeypatch):
     assert Path("pareto.png").stat().st_size > 10_000
 
 
+def test_the_command_that_measures_speed_runs():
+    assert "`lpsim bench --quick`" in README
+    text = run("bench", "--quick", "--shrink", "1000").stdout  # smaller matrices and arrays than the README's
+    for peer in ("memcpy", "np.add, float32", "sgemm", "NumPy's float16 product"):
+        assert peer in text
+
+
 @pytest.mark.parametrize("target", re.findall(r"\]\(((?!https?:)[^)]+)\)", README))
 def test_links_lead_somewhere(target):
     assert (ROOT / target).exists()

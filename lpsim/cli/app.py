@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import lpsim
-from lpsim.cli import compare, demo, describe, formats, matmul, pareto, units, verify
+from lpsim.cli import bench, compare, demo, describe, formats, matmul, pareto, units, verify
 
 __all__ = ["app"]
 
@@ -39,6 +39,7 @@ def _common(
 
 
 app.command("demo")(demo.demo)
+app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 # Negative numbers would be read as options; the command itself complains of values that are no numbers.
 app.command("describe", context_settings={"ignore_unknown_options": True}, epilog=describe.EXAMPLES)(describe.describe)
 app.command("formats")(formats.formats)
