@@ -31,6 +31,7 @@ TESTS = (
     "tests/test_peer_defects.py",
     "tests/test_random.py",
     "tests/test_arrays.py",
+    "tests/test_shortcuts.py",
     "tests/test_matmul.py",
     "tests/test_flags.py",
     "tests/test_exhaustive.py::test_every_code_of_every_small_format",
@@ -339,6 +340,34 @@ FAULTS = (
         "tiny = subnormal | ((flush > 0) & ((flags & _UNDERFLOW) != 0))",
         "tiny = subnormal",
         "tests/test_units.py",
+    ),
+    Fault(
+        "sums in the short way are truncated, not rounded to odd",
+        "lpsim/core/short.py",
+        "np.int64(truncated | np.int64(1) if abs(error) > 0 else bits)",
+        "np.int64(truncated if abs(error) > 0 else bits)",
+        "tests/test_shortcuts.py",
+    ),
+    Fault(
+        "directed modes in the short way move values of the format",
+        "lpsim/core/short.py",
+        "difference < -(down * place)",
+        "difference <= -(down * place)",
+        "tests/test_shortcuts.py",
+    ),
+    Fault(
+        "stochastic rounding in the short way goes up one integer too late",
+        "lpsim/core/short.py",
+        "(discarded >= needed * place)",
+        "(discarded > needed * place)",
+        "tests/test_shortcuts.py",
+    ),
+    Fault(
+        "the short way encodes no negative zero",
+        "lpsim/core/short.py",
+        "code = integer(code | f.sign_code) if negative else code",
+        "code = integer(code | f.sign_code) if negative & (magnitude > 0) else code",
+        "tests/test_shortcuts.py",
     ),
 )
 
