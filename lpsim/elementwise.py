@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,10 @@ __all__ = ["apply", "iterate", "round_real", "wrap_result"]
 _GRAIN = 1 << 15
 _BUFFER = 1 << 14
 
+#: Elements up to which a call is more than its work.
+_FEW = 1 << 10
+
+_NO_SEED = np.uint64(0)
 _NO_WORDS = np.empty(0, np.int64)
 _NO_FLAGS = np.empty(0, np.uint8)
 
@@ -44,6 +49,10 @@ def apply(
     stream: int = 0,
 ) -> Any:
     """Return an operation's results, rounded to ``fmt``, for named operands (float32 or float64)."""
+    if seed is None and bits is None and out is None and not flags:
+        small = _apply_to_few(operation, operands, (fmt, rounding, overflow, random_bits, tininess), codes)
+        if small is not None:
+            return small
     fmt = as_format(fmt)
     mode = as_rounding(rounding)
     policy = as_overflow(overflow)
@@ -94,6 +103,55 @@ def apply(
     if raised is None:
         return value
     return value, raised if raised.ndim else raised[()]
+
+
+def _apply_to_few(operation: int, operands: dict[str, RealArray], mode: tuple[Any, ...], codes: bool) -> Any:
+    """Do what `apply` does for a few numbers in plain arrays of one shape, with little else to do; None: not for these.
+
+    For arrays of a few elements, the general way to treat arrays takes many times as long as the work on them.
+    """
+    arrays = list(operands.values())
+    first = arrays[0]
+    kind, shape = first.dtype.char, first.shape
+    if kind not in "fd" or first.size > _FEW:
+        return None
+    for array in arrays:
+        flags = array.flags
+        plain = type(array) is np.ndarray and flags.c_contiguous and flags.aligned and array.dtype.isnative
+        if not plain or array.dtype.char != kind or array.shape != shape:
+            return None
+    try:
+        plan = _plan(operation, *mode, kind == "f", codes)
+    except TypeError:
+        return None  # a format or a mode that is no key of a cache, or is wrong, and then is named by `apply`
+    if plan is None:
+        return None
+    kernel, chosen, dtype = plan
+    flat = []
+    for array in arrays:
+        view = array.reshape(-1) if array.ndim != 1 else array.view()
+        view.flags.writeable = False  # kernels compile for read-only arrays alone
+        flat.append(view)
+    x, y, z = flat[0], flat[min(1, len(flat) - 1)], flat[-1]
+    result = np.empty(shape, dtype)
+    kernel(x, y, z, _NO_WORDS, _NO_SEED, 0, 0, result.reshape(-1), _NO_FLAGS, chosen)
+    return result if shape else result[()]
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _plan(
+    operation: int, fmt: Any, rounding: Any, overflow: Any, random_bits: Any, tininess: str, single: bool, codes: bool
+) -> tuple[Callable[..., None], Any, np.dtype[Any]] | None:
+    """Return the kernel of a deterministic mode, its parameters and the dtype of its results; None in other modes."""
+    fmt, mode, policy = as_format(fmt), as_rounding(rounding), as_overflow(overflow)
+    if mode.is_stochastic:
+        return None
+    f = parameters(fmt, mode, policy, _as_random_bits(random_bits), tininess)
+    short = shortcut(operation, fmt, mode, policy, f.random_bits, single, NONE, codes)
+    if short is not None:
+        return short.kernel, short.parameters, fmt.code_dtype if codes else fmt.carrier
+    kernel = operation_kernel(operation, randomness=NONE, flags=False, codes=codes)
+    return kernel, f, fmt.code_dtype if codes else fmt.carrier
 
 
 def iterate(
