@@ -142,7 +142,7 @@ def crossings(curves: dict[str, list[list[float]]]) -> str:
             found.append(f"{name} up to {max(faster):,} elements")
     if not found:
         return "lpsim is the fastest at every size."
-    return f"Faster than lpsim, whose call itself takes longer than those into C: {', '.join(found)}."
+    return f"On few elements lpsim's call itself takes longer than one into C. Faster than lpsim: {', '.join(found)}."
 
 
 def page(measured: dict[str, Any]) -> str:
