@@ -14,7 +14,7 @@ class Memory:
 
     def setup(self, size):
         self.x = numbers(size // SHRINK)
-        self.out = np.empty_like(self.x)
+        self.out = self.x.copy()  # memory is there before the clock starts
 
     def time_memcpy(self, size):
         np.copyto(self.out, self.x)
@@ -30,7 +30,7 @@ class Blas:
     def setup(self, n):
         n //= SHRINK
         self.a, self.b = np.random.default_rng(0).normal(size=(2, n, n)).astype(np.float32)
-        self.out = np.empty_like(self.a)
+        self.out = self.a @ self.b
 
     def time_sgemm(self, n):
         np.matmul(self.a, self.b, out=self.out)

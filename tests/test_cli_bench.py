@@ -127,6 +127,9 @@ def test_the_machine_in_a_sentence():
     found |= {"versions": {"lpsim": "1"}, "peers": {"gfloat": "2"}}
     assert machine.sentence(found) == "2026-01-02, a chip, 2 threads; lpsim 1, gfloat 2"
     assert json.dumps(machine.facts())
+    assert not machine.is_busy(found)
+    assert not machine.is_busy({**found, "load": 1.0})
+    assert machine.is_busy({**found, "load": 1.1})
 
 
 # Peers

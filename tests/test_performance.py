@@ -75,6 +75,13 @@ def test_the_script_writes_what_was_measured(measured, tmp_path, monkeypatch):
         assert (tmp_path / picture).stat().st_size > 10_000
 
 
+def test_a_busy_machine_shows_one_thread(measured):
+    measured["facts"]["load"] = 1.5
+    text = make_performance.page(measured)
+    assert "The machine had other work" in text
+    assert "| round to half, 10^6 | memcpy | 1.5 |\n" in text
+
+
 def test_curves_are_measured(monkeypatch):
     monkeypatch.setattr(make_performance, "SIZES", (10, 20))
     monkeypatch.setattr(make_performance, "ORDERS", (8,))

@@ -142,13 +142,15 @@ def crossings(curves: dict[str, list[list[float]]]) -> str:
             found.append(f"{name} up to {max(faster):,} elements")
     if not found:
         return "lpsim is the fastest at every size."
-    return f"Faster than lpsim, whose call itself takes longer than those into C: {', '.join(found)}."
+    return f"On few elements lpsim's call itself takes longer than one into C. Faster than lpsim: {', '.join(found)}."
 
 
 def page(measured: dict[str, Any]) -> str:
     """Return the text of the page."""
     facts = measured["facts"]
     found = {int(count): [Result(**one) for one in results] for count, results in measured["results"].items()}
+    if busy := machine.is_busy(facts):
+        found = {1: found[1]}
     rows, threads = list(bench.rows(found)), list(found)
     limits = [row for row in rows if row[0].group != "peers"]
     against = dict.fromkeys(row[0].against for row in limits)
@@ -164,6 +166,7 @@ def page(measured: dict[str, Any]) -> str:
         "process, on the same data, turn about, each the best of its turns. **Below 1, lpsim is faster.** Such ratios",
         "can be compared between machines, as times cannot; on a machine with other work they vary by some tenths.",
         "`lpsim bench` measures them on yours.",
+        *(["The machine had other work, which several threads wait for: the page shows times on one thread."] * busy),
         "",
         "## Limits",
         "",

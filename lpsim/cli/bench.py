@@ -42,6 +42,8 @@ def bench(
         print_json({**facts, "results": [_as_dict(threads, one) for threads, all_ in found.items() for one in all_]})
         return
     print(machine.sentence(facts))
+    if machine.is_busy(facts):
+        print("The machine has other work: what several threads did may have waited for it.")
     for title, groups in (("Limits", ("round", "arithmetic", "matmul")), ("Peers", ("peers",))):
         show("", _table(title, [row for row in rows(found) if row[0].group in groups], list(found)))
 

@@ -14,7 +14,7 @@ import numpy as np
 import lpsim
 from lpsim.cli import peers
 
-__all__ = ["facts", "sentence"]
+__all__ = ["facts", "is_busy", "sentence"]
 
 
 def facts() -> dict[str, Any]:
@@ -41,6 +41,11 @@ def sentence(found: dict[str, Any]) -> str:
     threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
     load = "" if found["load"] is None else f", load {found['load']}"
     return f"{found['date']}, {found['processor']}, {threads}{load}; {versions}"
+
+
+def is_busy(found: dict[str, Any]) -> bool:
+    """Return whether other work takes so many processors that threads, above all those of a BLAS, wait for it."""
+    return found["load"] is not None and found["load"] > found["threads"] / 2
 
 
 def _processor() -> str:
