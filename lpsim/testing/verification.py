@@ -34,7 +34,7 @@ LEVELS: tuple[str, ...] = get_args(Level)
 OPERATIONS = {"round": 1, "encode": 1, "decode": 1, "add": 2, "sub": 2, "mul": 2, "div": 2, "sqrt": 1, "fma": 3}
 
 #: Widest formats of which all values, pairs and triples are compared, by number of operands.
-_WIDEST = {1: 16, 2: 8, 3: 6}
+_WIDEST = {1: 16, 2: 8, 3: 7}
 
 _KERNELS = {name: getattr(arithmetic if hasattr(arithmetic, name) else codec, name) for name in OPERATIONS}
 
@@ -96,7 +96,7 @@ def verify(
     overflows : list of Overflow or str, optional
         Overflow policies. Default: all that the format allows.
     level : str, optional
-        ``"exhaustive"``: all operands and pairs of formats up to 8 bits and all triples of formats up to 6 bits, with
+        ``"exhaustive"``: all operands and pairs of formats up to 8 bits and all triples of formats up to 7 bits, with
         ``samples`` triples above; for ``round`` and ``encode`` also the middles between neighbours and the float64
         numbers beside these. ``"sampled"``: ``samples`` operands aimed at ties, subnormals, the end of the range,
         cancellation and far exponents. Default: exhaustive for formats up to 8 bits, and for operations on one
