@@ -373,13 +373,7 @@ FAULTS = (
 
 
 def plant(fault: Fault, root: Path) -> None:
-    """Write a fault into a copy.
-
-    Raises
-    ------
-    ValueError
-        If its text does not occur exactly once.
-    """
+    """Write a fault into a copy; a ValueError if its text does not occur exactly once."""
     path = root / fault.file
     text = path.read_text(encoding="utf-8")
     if text.count(fault.old) != 1:
