@@ -10,6 +10,7 @@ import numpy as np
 
 from lpsim.arguments import RealArray, as_integer_pair, as_seed, broadcast_shape, check_out, check_value_out
 from lpsim.core.operations import ADD, ROUND
+from lpsim.core.params import Params
 from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE, operation_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import Format, FormatLike
@@ -75,14 +76,10 @@ def apply(
     inputs = [array.view(np.ndarray) for array in operands.values()]
     if out is not None:
         inputs = [_apart(array, result) for array in inputs]
-    working = np.dtype(np.float32 if all(array.dtype.name == "float32" for array in inputs) else np.float64)
-    short = None
-    if not flags:
-        single = working == np.float32
-        short = shortcut(operation, fmt, mode, policy, int(random_bits), single, randomness, codes)
-    if short is None:
-        short = Shortcut(operation_kernel(operation, randomness=randomness, flags=bool(flags), codes=codes), f, 1)
-    kernel, chosen, speed = short
+    single = all(array.dtype.char == "f" for array in inputs)
+    working = np.dtype(np.float32 if single else np.float64)
+    short = None if flags else shortcut(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
+    kernel, chosen, speed = short or _general(operation, f, randomness, bool(flags), codes)
 
     def run(chunk: Sequence[RealArray], start: int) -> None:
         given, outputs = chunk[: len(inputs)], chunk[len(inputs) :]
@@ -126,7 +123,7 @@ def _apply_to_few(operation: int, operands: dict[str, RealArray], mode: tuple[An
         return None  # a format or a mode that is no key of a cache, or is wrong, and then is named by `apply`
     if plan is None:
         return None
-    kernel, chosen, dtype = plan
+    (kernel, chosen, _), dtype = plan
     flat = []
     for array in arrays:
         view = array.reshape(-1) if array.ndim != 1 else array.view()
@@ -141,17 +138,19 @@ def _apply_to_few(operation: int, operands: dict[str, RealArray], mode: tuple[An
 @functools.lru_cache(maxsize=1024, typed=True)
 def _plan(
     operation: int, fmt: Any, rounding: Any, overflow: Any, random_bits: Any, tininess: str, single: bool, codes: bool
-) -> tuple[Callable[..., None], Any, np.dtype[Any]] | None:
-    """Return the kernel of a deterministic mode, its parameters and the dtype of its results; None in other modes."""
+) -> tuple[Shortcut, np.dtype[Any]] | None:
+    """Return the kernel of a deterministic mode with its parameters, and the dtype of results; None in other modes."""
     fmt, mode, policy = as_format(fmt), as_rounding(rounding), as_overflow(overflow)
     if mode.is_stochastic:
         return None
     f = parameters(fmt, mode, policy, _as_random_bits(random_bits), tininess)
     short = shortcut(operation, fmt, mode, policy, f.random_bits, single, NONE, codes)
-    if short is not None:
-        return short.kernel, short.parameters, fmt.code_dtype if codes else fmt.carrier
-    kernel = operation_kernel(operation, randomness=NONE, flags=False, codes=codes)
-    return kernel, f, fmt.code_dtype if codes else fmt.carrier
+    return short or _general(operation, f, NONE, False, codes), fmt.code_dtype if codes else fmt.carrier
+
+
+def _general(operation: int, f: Params, randomness: int, flags: bool, codes: bool) -> Shortcut:
+    """Return the general kernel as if it were a short way."""
+    return Shortcut(operation_kernel(operation, randomness=randomness, flags=flags, codes=codes), f, 1)
 
 
 def iterate(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 from comparing import assert_same
 
 import lpsim as lp
-from lpsim import parts, reference
+from lpsim import reference
 
 UNITS = {
     **{name: unit for name, unit in lp.units.NAMED_UNITS.items() if "." not in name},
@@ -37,18 +35,6 @@ UNITS = {
         "half", product_format="bf16", rounding="stochastic_equal", accumulator_format="half", random_bits=1
     ),
 }
-
-
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Run with so many threads, and split even small work among them."""
-    before = numba.get_num_threads()
-    if request.param > numba.config.NUMBA_NUM_THREADS:
-        pytest.skip("needs two threads")
-    monkeypatch.setattr(parts, "_GRAIN", 1)
-    numba.set_num_threads(request.param)
-    yield request.param
-    numba.set_num_threads(before)
 
 
 def matrices(rng: np.random.Generator, shape: tuple[int, ...], fmt: lp.Format) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numba
@@ -11,7 +10,7 @@ import pytest
 from comparing import assert_same
 
 import lpsim as lp
-from lpsim import parts, reference
+from lpsim import reference
 from lpsim import steps as steps_module
 from lpsim.core.nearest import nearest_by_fma
 from lpsim.engine import Engine
@@ -322,17 +321,6 @@ def test_overflow_of_one_row_redoes_that_row() -> None:
 def test_units_without_vector_kernels(options: dict[str, Any]) -> None:
     unit = lp.MatrixUnit(**{"a_format": "half", "product_format": "half", "accumulator_format": "half", **options})
     assert _passes(unit, False) is None
-
-
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    before = numba.get_num_threads()
-    if request.param > numba.config.NUMBA_NUM_THREADS:
-        pytest.skip("needs two threads")
-    monkeypatch.setattr(parts, "_GRAIN", 1)
-    numba.set_num_threads(request.param)
-    yield request.param
-    numba.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", DEVIOUS)

@@ -27,7 +27,7 @@ def by_size(narrow: Callable[..., Any], wide: Callable[..., Any]) -> Callable[..
     """Return a function that is one core function for a first argument of 32 bits, in compiled code, else another."""
 
     def function(*arguments: Any) -> Any:
-        return (narrow if arguments[0].dtype.itemsize == 4 else wide)(*arguments)
+        return (narrow if getattr(arguments[0], "itemsize", 8) == 4 else wide)(*arguments)
 
     @overload(function, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
     def _overload(*arguments: Any) -> Any:

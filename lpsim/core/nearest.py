@@ -10,11 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from lpsim.core.bits import fma
-from lpsim.core.jit import core_function
+from lpsim.core.jit import by_size, core_function
 
 __all__ = [
     "NearestParams",
@@ -78,22 +76,9 @@ def _binade_64(x: Any) -> Any:
     return np.int64(np.float64(x).view(np.int64) & _EXPONENT_MASK_64).view(np.float64)
 
 
-def binade(x: Any) -> Any:
-    """Return the power of two at or below |x|, a float32 or float64.
-
-    Of a subnormal number it is 0, of infinities and NaNs infinity.
-    """
-    return _binade_32(x) if isinstance(x, np.float32) else _binade_64(x)
-
-
-@overload(binade, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
-def _binade_overload(x: Any) -> Any:
-    chosen = _binade_32 if x == types.float32 else _binade_64
-
-    def implementation(x: Any) -> Any:
-        return chosen(x)
-
-    return implementation
+#: Return the power of two at or below |x|, a float32 or float64; 0 for a subnormal number, infinity for
+#: infinities and NaNs.
+binade = by_size(_binade_32, _binade_64)
 
 
 @core_function
@@ -130,19 +115,8 @@ def _one_below_64(x: Any, error: Any) -> Any:
     return np.int64(bits + below).view(np.float64)
 
 
-def _one_below(x: Any, error: Any) -> Any:
-    """Return the neighbour of x that is nearer to zero if the signs differ, else x."""
-    return _one_below_32(x, error) if isinstance(x, np.float32) else _one_below_64(x, error)
-
-
-@overload(_one_below, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
-def _one_below_overload(x: Any, error: Any) -> Any:
-    chosen = _one_below_32 if x == types.float32 else _one_below_64
-
-    def implementation(x: Any, error: Any) -> Any:
-        return chosen(x, error)
-
-    return implementation
+#: Return the neighbour of x that is nearer to zero if the signs of x and error differ, else x.
+_one_below = by_size(_one_below_32, _one_below_64)
 
 
 @core_function

@@ -13,7 +13,10 @@ import numpy as np
 
 from lpsim.core.jit import core_function
 
-__all__ = ["mix", "random_integer", "stream_key", "word_at"]
+__all__ = ["OUTER_LEVEL", "mix", "random_integer", "stream_key", "word_at"]
+
+#: Level of the additions of a matrix product's blocks to its accumulators, which selects their random words.
+OUTER_LEVEL = 63
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _STREAM = np.uint64(0xD1342543DE82EF95)

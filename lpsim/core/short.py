@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpsim.core.bits import fma, shift_left, shift_right
+from lpsim.core.bits import bits_of, float_of, fma, shift_left, shift_right
 from lpsim.core.jit import by_size, core_function
 from lpsim.core.nearest import binade, nearest_by_fma
 from lpsim.core.operations import DIV, FMA, MUL, ROUND, SQRT, SUB
@@ -88,23 +88,13 @@ def _bits_32(x: Any) -> Any:
 
 
 @core_function
-def _bits_64(x: Any) -> Any:
-    return np.float64(x).view(np.int64)
-
-
-@core_function
 def _float_32(bits: Any) -> Any:
     return np.int32(bits).view(np.float32)
 
 
-@core_function
-def _float_64(bits: Any) -> Any:
-    return np.int64(bits).view(np.float64)
-
-
 #: The representation of a float32 or float64, and the number of a representation.
-_bits = by_size(_bits_32, _bits_64)
-_float = by_size(_float_32, _float_64)
+_bits = by_size(_bits_32, bits_of)
+_float = by_size(_float_32, float_of)
 
 
 @core_function
@@ -240,8 +230,8 @@ def _to_odd_32(x: Any, error: Any) -> Any:
 
 @core_function
 def _to_odd_64(x: Any, error: Any) -> Any:
-    bits = _bits_64(x)
-    truncated = bits + ((_bits_64(error) ^ bits) >> np.int64(63))
+    bits = bits_of(x)
+    truncated = bits + ((bits_of(error) ^ bits) >> np.int64(63))
     return np.int64(truncated | np.int64(1) if abs(error) > 0 else bits).view(np.float64)
 
 

@@ -22,13 +22,11 @@ from lpsim.core.dot import (
     split,
 )
 from lpsim.core.exact import exact_add
-from lpsim.core.random import random_integer, stream_key, word_at
+from lpsim.core.random import OUTER_LEVEL, random_integer, stream_key, word_at
 from lpsim.core.rounding import round_parts, round_parts_stochastic
 from lpsim.cpu.compile import compile_kernel, kernel_part, source_fingerprint
 
 __all__ = ["dot_kernel"]
-
-_OUTER = 63
 
 
 @kernel_part
@@ -221,7 +219,7 @@ def _build(fingerprint: int) -> Callable[..., None]:
                         part = _settle(parts, key, 2 * (first + (d + 1) * f.terms - 1) + 1, accumulator, counts)
                     if f.block > 0:
                         parts = exact_add(acc, part, outer)
-                        acc = _settle(parts, outer_key, 2 * (first + size - 1) + 1 + (_OUTER << 40), outer, counts)
+                        acc = _settle(parts, outer_key, 2 * (first + size - 1) + 1 + (OUTER_LEVEL << 40), outer, counts)
                     else:
                         acc = part
                 out[i, j] = acc

@@ -14,7 +14,7 @@ import numpy as np
 from lpsim.core.bits import scale
 from lpsim.core.counters import count
 from lpsim.core.exact import exact_add, exact_fma, exact_mul
-from lpsim.core.random import random_integer, stream_key, word_at
+from lpsim.core.random import OUTER_LEVEL, random_integer, stream_key, word_at
 from lpsim.core.rounding import round_parts, round_parts_stochastic
 from lpsim.cpu.compile import compile_kernel, kernel_part, source_fingerprint
 
@@ -25,7 +25,7 @@ INNER = {"sequential": 0, "reverse": 1, "pairwise": 2, "kahan": 3, "interleaved"
 _SEQUENTIAL, _REVERSE, _PAIRWISE, _KAHAN, _INTERLEAVED = range(5)
 
 #: Levels of additions, which select their random words: see `lpsim.reference.steps`.
-_LANES, _OUTER = 32, 63
+_LANES = 32
 
 #: Rows of partial sums: pairwise summation needs one for each binary digit of the number of terms.
 _STACK = 64
@@ -218,6 +218,6 @@ def _build(fingerprint: int) -> Callable[..., None]:
                 last = min(first + size, depth)
                 part[:] = 0
                 _inner_sum(a[i], panel, first, last, part, keys, product, s, work)
-                _add_to(acc, out.dtype.type(1), part, outer_keys, 2 * last - 1 + (_OUTER << 40), s.outer, s)
+                _add_to(acc, out.dtype.type(1), part, outer_keys, 2 * last - 1 + (OUTER_LEVEL << 40), s.outer, s)
 
     return compile_kernel(kernel)
