@@ -173,8 +173,10 @@ def _wrapped(code: int, integer: type[np.signedinteger[Any]]) -> np.signedintege
 @functools.lru_cache(maxsize=1024)
 def decode_shortcut(fmt: Format) -> Shortcut | None:
     """Return the kernel, as of `decode_kernel`, and the parameters of a short way to decode; None if there is none."""
-    lane = _NARROW if fmt.carrier == np.float32 and fmt.emin >= 1 - _NARROW.emax else _WIDE
-    if not fmt.subnormals or fmt.emin < 1 - lane.emax or fmt.emax > lane.emax:
+    # Without exponent bits emin is above emax.
+    highest = max(fmt.emin, fmt.emax)
+    lane = _NARROW if fmt.carrier == np.float32 and fmt.emin > -_NARROW.emax and highest <= _NARROW.emax else _WIDE
+    if not fmt.subnormals or fmt.emin <= -lane.emax or highest > lane.emax:
         return None
     f = parameters(fmt)
     integer, binade = lane.integer, 1 << (lane.precision - 1)

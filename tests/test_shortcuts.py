@@ -188,3 +188,28 @@ def test_decode(name: str) -> None:
     expected = np.empty(codes.size, fmt.carrier)
     decode_kernel()(codes, expected, parameters(fmt))
     assert_identical(lp.decode(codes, fmt), expected, codes)
+
+
+@pytest.mark.parametrize("specials", ["ieee", "fn", "fnuz", "finite"])
+def test_ends_of_the_exponent_range(specials: str) -> None:
+    """The lowest and highest biases that a format may have: constants of a short way must not overflow or vanish."""
+    refused = 0
+    for exponent_bits, mantissa_bits in [(0, 1), (0, 3), (1, 1), (1, 3), (2, 2), (8, 3), (11, 1)]:
+        for end in (127, -126, -149, 1023, -1022, -1074):
+            for near in range(-6, 7):
+                try:
+                    fmt = lp.Format(exponent_bits, mantissa_bits, bias=near - end, specials=specials)
+                except ValueError:
+                    refused += 1
+                    continue
+                codes = np.arange(1 << fmt.bits, dtype=fmt.code_dtype)
+                expected = np.empty(codes.size, fmt.carrier)
+                decode_kernel()(codes, expected, parameters(fmt))
+                values = lp.decode(codes, fmt)
+                assert_identical(values, expected, codes)
+                for dtype in (np.float32, np.float64):
+                    with np.errstate(over="ignore", under="ignore"):
+                        x = np.concatenate([values, values * 1.25, values * 1.5]).astype(dtype)
+                    for mode in (lp.Rounding.TIES_TO_EVEN, lp.Rounding.TOWARD_POSITIVE):
+                        assert_identical(lp.round(x, fmt, mode), lp.round(x, fmt, mode, flags=True)[0], x)
+    assert refused < 400
