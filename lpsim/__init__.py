@@ -7,7 +7,7 @@ A *format* is a set of real numbers with a code for each, a *rounding* maps any 
 import importlib
 from typing import Any
 
-from lpsim import units
+from lpsim import quantization, units
 from lpsim.arithmetic import abs, add, div, fma, mul, neg, sqrt, sub
 from lpsim.codec import decode, encode, pack, round, unpack
 from lpsim.describe import Description, describe
@@ -34,6 +34,7 @@ from lpsim.formats import (
 )
 from lpsim.limits import FloatInfo, finfo
 from lpsim.linalg import matmul
+from lpsim.quantization import Quantized, fake_quantize, quantize
 from lpsim.reductions import dot, sum
 from lpsim.rounding import Flag, Overflow, Rounding
 from lpsim.spacing import nextafter, ulp, ulp_distance, values
@@ -61,6 +62,7 @@ __all__ = [
     "FusedDot",
     "MatrixUnit",
     "Overflow",
+    "Quantized",
     "Rounding",
     "__version__",
     "abs",
@@ -71,6 +73,7 @@ __all__ = [
     "div",
     "dot",
     "encode",
+    "fake_quantize",
     "finfo",
     "float4_e2m1fn",
     "float6_e2m3fn",
@@ -95,6 +98,8 @@ __all__ = [
     "nextafter",
     "p3109",
     "pack",
+    "quantization",
+    "quantize",
     "round",
     "sqrt",
     "sub",
