@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from lpsim.core.operations import ADD, MUL, ROUND, SUB
 from lpsim.core.params import Params
-from lpsim.core.short import BITS, DIRECTED, EVEN, RANDOM, DecodeParams, ShortParams
+from lpsim.core.short import BITS, DIRECTED, EVEN, EVEN_BITS, RANDOM, DecodeParams, ShortParams
+from lpsim.cpu.records import as_record
 from lpsim.cpu.short import short_decode_kernel, short_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
@@ -24,10 +26,10 @@ __all__ = ["Shortcut", "decode_shortcut", "shortcut"]
 
 
 class Shortcut(NamedTuple):
-    """A kernel, what it takes as parameters, and about how many times as fast as a general kernel it is."""
+    """A kernel, the record of its parameters, and about how many times as fast as a general kernel it is."""
 
     kernel: Callable[..., None]
-    parameters: Any
+    record: npt.NDArray[Any]
     speed: int
 
 
@@ -82,12 +84,13 @@ def shortcut(
             lane = _NARROW
         elif fmt.emin == -126 and fmt.emax <= 127 and fmt.precision <= (23 if operation == ROUND else 22):
             # As wide as binary32 in exponents: its representations are the format's, with some more digits.
-            lane, kind = _NARROW, BITS
-    if kind != BITS and not _admits(lane, fmt):
+            infinite = kind == EVEN and f.infinity_positive == math.inf and fmt.emax == _NARROW.emax
+            lane, kind = _NARROW, EVEN_BITS if infinite else BITS
+    if kind not in (BITS, EVEN_BITS) and not _admits(lane, fmt):
         return None
     sticky = fmt.precision > 24
     kernel = short_kernel(operation, wide=lane is _WIDE, kind=kind, sticky=sticky, randomness=randomness, codes=codes)
-    return Shortcut(kernel, _short_parameters(fmt, mode, f, lane), lane.speed)
+    return Shortcut(kernel, as_record(_short_parameters(fmt, mode, f, lane)), lane.speed)
 
 
 def _same(a: float, b: float) -> bool:
@@ -191,4 +194,4 @@ def decode_shortcut(fmt: Format) -> Shortcut | None:
         infinity_code=integer(f.infinity_code),
         nan_code=_wrapped(f.nan_code, integer),
     )
-    return Shortcut(short_decode_kernel(wide=lane is _WIDE), params, lane.speed)
+    return Shortcut(short_decode_kernel(wide=lane is _WIDE), as_record(params), lane.speed)

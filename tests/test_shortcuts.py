@@ -13,6 +13,7 @@ import lpsim as lp
 from lpsim import elementwise
 from lpsim.core.operations import ADD, ROUND
 from lpsim.cpu.elementwise import NONE, decode_kernel
+from lpsim.cpu.records import as_record
 from lpsim.parameters import parameters
 from lpsim.shortcuts import shortcut
 
@@ -186,7 +187,7 @@ def test_decode(name: str) -> None:
         codes &= top
     codes = codes.astype(fmt.code_dtype)
     expected = np.empty(codes.size, fmt.carrier)
-    decode_kernel()(codes, expected, parameters(fmt))
+    decode_kernel()(codes, expected, as_record(parameters(fmt)))
     assert_identical(lp.decode(codes, fmt), expected, codes)
 
 
@@ -204,7 +205,7 @@ def test_ends_of_the_exponent_range(specials: str) -> None:
                     continue
                 codes = np.arange(1 << fmt.bits, dtype=fmt.code_dtype)
                 expected = np.empty(codes.size, fmt.carrier)
-                decode_kernel()(codes, expected, parameters(fmt))
+                decode_kernel()(codes, expected, as_record(parameters(fmt)))
                 values = lp.decode(codes, fmt)
                 assert_identical(values, expected, codes)
                 for dtype in (np.float32, np.float64):

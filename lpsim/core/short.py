@@ -19,6 +19,7 @@ __all__ = [
     "BITS",
     "DIRECTED",
     "EVEN",
+    "EVEN_BITS",
     "RANDOM",
     "DecodeParams",
     "ShortParams",
@@ -29,11 +30,13 @@ __all__ = [
 ]
 
 #: How to choose between neighbours: ties to even, with an infinity's value for what is beyond the range; any
-#: deterministic mode in the representation of a binary32 number; any deterministic mode; a stochastic mode.
+#: deterministic mode in the representation of a binary32 number; any deterministic mode; a stochastic mode; ties to
+#: even in the representation of a binary32 number, for formats whose infinity is the end of their range.
 EVEN = 0
 BITS = 1
 DIRECTED = 2
 RANDOM = 3
+EVEN_BITS = 4
 
 
 class ShortParams(NamedTuple):
@@ -146,12 +149,22 @@ def _by_bits(magnitude: Any, negative: Any, f: Any) -> Any:
 
 
 @core_function
+def _even_by_bits(magnitude: Any, f: Any) -> Any:
+    """Do what `_by_bits` does to nearest, ties to even: an odd last place of the format adds to what decides a tie."""
+    bits = _bits_32(magnitude)
+    increment = np.int32(f.add_positive + np.int32(shift_right(bits, f.lost) & np.int32(1)))
+    return np.int32(np.int32(bits + increment) & -np.int32(np.int32(1) << f.lost)).view(np.float32)
+
+
+@core_function
 def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
     """Return the magnitude of x rounded as ``kind`` says, or of what stands for it beyond the range.
 
     Of a NaN it may be anything.
     """
     largest, negative, magnitude = f.max, x < 0, abs(x)
+    if kind == EVEN_BITS:
+        return _even_by_bits(magnitude, f)
     # Twice the largest value is in the range of the short ways, and beyond that of the format.
     clamped = largest + largest if magnitude > largest + largest else magnitude
     if kind == EVEN:
@@ -171,7 +184,7 @@ def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
 @core_function
 def short_code(magnitude: Any, negative: Any, nan: Any, kind: Any, f: Any, integer: Any) -> Any:
     """Return the code, an integer of the lane's size, of a magnitude of the format and a sign."""
-    if kind == BITS:
+    if kind in (BITS, EVEN_BITS):
         code = shift_right(_bits(magnitude), f.lost)
     else:
         power = max(binade(magnitude), f.lowest)

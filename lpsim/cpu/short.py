@@ -9,11 +9,23 @@ from typing import Any
 import numpy as np
 
 from lpsim.core.random import random_integer, stream_key, word_at
-from lpsim.core.short import DIRECTED, rounded_magnitude, short_code, short_result, short_value
+from lpsim.core.short import (
+    DIRECTED,
+    DecodeParams,
+    ShortParams,
+    rounded_magnitude,
+    short_code,
+    short_result,
+    short_value,
+)
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 from lpsim.cpu.elementwise import COUNTER, GIVEN
+from lpsim.cpu.records import record_reader
 
 __all__ = ["short_decode_kernel", "short_kernel"]
+
+_short_params = record_reader(ShortParams)
+_decode_params = record_reader(DecodeParams)
 
 
 def _types(wide: bool) -> tuple[Any, Any]:
@@ -24,7 +36,7 @@ def _types(wide: bool) -> tuple[Any, Any]:
 def short_kernel(
     operation: int, *, wide: bool, kind: int, sticky: bool, randomness: int, codes: bool
 ) -> Callable[..., None]:
-    """Return ``kernel(x, y, z, words, seed, stream, start, out, raised, params)``, as `operation_kernel` does.
+    """Return ``kernel(x, y, z, words, seed, stream, start, out, raised, record)``, as `operation_kernel` does.
 
     Parameters
     ----------
@@ -38,6 +50,10 @@ def short_kernel(
         See `short_result`.
     randomness, codes
         As for `operation_kernel`.
+
+    Notes
+    -----
+    The record is that of `lpsim.core.short.ShortParams`.
     """
     return _build(operation, wide, kind, sticky, randomness, codes, source_fingerprint())
 
@@ -49,9 +65,10 @@ def _build(
     lane, integer = _types(wide)
 
     def kernel(
-        x: Any, y: Any, z: Any, words: Any, seed: Any, stream: Any, start: Any, out: Any, raised: Any, f: Any
+        x: Any, y: Any, z: Any, words: Any, seed: Any, stream: Any, start: Any, out: Any, raised: Any, record: Any
     ) -> None:
         assert fingerprint >= 0
+        f = _short_params(record)
         key = stream_key(seed, stream)
         sum_sign = f.sum_sign if kind == DIRECTED else lane(1)
         for i in range(out.size):
@@ -74,7 +91,7 @@ def _build(
 
 
 def short_decode_kernel(*, wide: bool) -> Callable[..., None]:
-    """Return ``kernel(codes, out, params)``, as `decode_kernel` does, with DecodeParams."""
+    """Return ``kernel(codes, out, record)``, as `decode_kernel` does, with the record of DecodeParams."""
     return _build_decode(wide, source_fingerprint())
 
 
@@ -82,8 +99,9 @@ def short_decode_kernel(*, wide: bool) -> Callable[..., None]:
 def _build_decode(wide: bool, fingerprint: int) -> Callable[..., None]:
     lane, integer = _types(wide)
 
-    def kernel(codes: Any, out: Any, f: Any) -> None:
+    def kernel(codes: Any, out: Any, record: Any) -> None:
         assert fingerprint >= 0
+        f = _decode_params(record)
         for i in range(out.size):
             out[i] = short_value(codes[i], f, lane, integer)
 
