@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lpsim.core.operations import ADD, MUL, ROUND, SUB
+from lpsim.core.operations import ADD, FMA, MUL, ROUND, SUB
 from lpsim.core.params import Params
 from lpsim.core.short import BITS, DIRECTED, EVEN, EVEN_BITS, RANDOM, DecodeParams, ShortParams
 from lpsim.cpu.records import as_record
-from lpsim.cpu.short import short_decode_kernel, short_kernel
+from lpsim.cpu.short import FmaParams, narrow_fma_kernel, short_decode_kernel, short_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
@@ -79,15 +79,21 @@ def shortcut(
     if mode == Rounding.TIES_TO_EVEN and _same(f.over_positive, f.infinity_positive):
         kind = EVEN
     lane = _WIDE
-    if single and kind != RANDOM and (operation == ROUND or (operation in (ADD, SUB) and kind == EVEN)):
+    if single and kind != RANDOM and (operation == ROUND or kind == EVEN):
         if _admits(_NARROW, fmt):
-            lane = _NARROW
+            # A product that overflows is one term of a sum that need not.
+            lane = _WIDE if operation == FMA and fmt.emax >= 100 else _NARROW
+        elif operation not in (ROUND, ADD, SUB):
+            pass  # the errors of products and residuals underflow
         elif fmt.emin == -126 and fmt.emax <= 127 and fmt.precision <= (23 if operation == ROUND else 22):
             # As wide as binary32 in exponents: its representations are the format's, with some more digits.
             infinite = kind == EVEN and f.infinity_positive == math.inf and fmt.emax == _NARROW.emax
             lane, kind = _NARROW, EVEN_BITS if infinite else BITS
     if kind not in (BITS, EVEN_BITS) and not _admits(lane, fmt):
         return None
+    if operation == FMA and lane is _NARROW:
+        both = FmaParams(*(_short_parameters(fmt, mode, f, one) for one in (_NARROW, _WIDE)))
+        return Shortcut(narrow_fma_kernel(), as_record(both), lane.speed)
     sticky = fmt.precision > 24
     kernel = short_kernel(operation, wide=lane is _WIDE, kind=kind, sticky=sticky, randomness=randomness, codes=codes)
     return Shortcut(kernel, as_record(_short_parameters(fmt, mode, f, lane)), lane.speed)

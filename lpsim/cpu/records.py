@@ -18,20 +18,28 @@ __all__ = ["as_record", "record_reader"]
 
 
 def as_record(params: tuple[Any, ...]) -> npt.NDArray[Any]:
-    """Return a named tuple of numbers as an array of one record: others than NumPy's become 64 bits wide."""
-    fields: dict[str, Any] = params._asdict()  # type: ignore[attr-defined]  # a named tuple
-    dtype = np.dtype([(name, np.asarray(value).dtype) for name, value in fields.items()], align=True)
-    return np.array([params], dtype)
+    """Return a named tuple of numbers, or of such tuples, as an array of one record.
+
+    NumPy's numbers keep their types, others become 64 bits wide.
+    """
+    return np.array([params], _dtype(params))
 
 
-def record_reader(kind: type[NamedTuple]) -> Callable[[Any], Any]:
-    """Return a function for kernels from what `as_record` returns to the named tuple.
+def _dtype(value: Any) -> np.dtype[Any]:
+    if not hasattr(value, "_asdict"):
+        return np.asarray(value).dtype
+    return np.dtype([(name, _dtype(field)) for name, field in value._asdict().items()], align=True)
+
+
+def record_reader(kind: type[NamedTuple], member: str = "") -> Callable[[Any], Any]:
+    """Return a function for kernels from what `as_record` returns to the named tuple, or to a member that is one.
 
     Its fields are loaded there and then, so that no store of the kernel can be thought to change them.
     """
     fields: tuple[str, ...] = kind._fields
+    place = f"record[0].{member}." if member else "record[0]."
     # Compiled code can neither loop over the fields of a record nor build a named tuple from keywords.
     namespace: dict[str, Any] = {"kind": kind}
-    exec(f"def read(record): return kind({', '.join(f'record[0].{name}' for name in fields)})", namespace)
+    exec(f"def read(record): return kind({', '.join(place + name for name in fields)})", namespace)
     read: Callable[[Any], Any] = namespace["read"]
     return core_function(read)

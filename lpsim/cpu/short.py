@@ -4,33 +4,62 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from lpsim.core.jit import core_function
+from lpsim.core.operations import FMA
 from lpsim.core.random import random_integer, stream_key, word_at
+from lpsim.core.results import narrow_result, product_is_tiny, wide_result
 from lpsim.core.short import (
     DIRECTED,
+    EVEN,
     DecodeParams,
     ShortParams,
     rounded_magnitude,
     short_code,
-    short_result,
     short_value,
 )
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 from lpsim.cpu.elementwise import COUNTER, GIVEN
 from lpsim.cpu.records import record_reader
 
-__all__ = ["short_decode_kernel", "short_kernel"]
+__all__ = ["FmaParams", "narrow_fma_kernel", "short_decode_kernel", "short_kernel"]
+
+#: Elements whose products are looked at together.
+_BLOCK = 1024
+
+
+class FmaParams(NamedTuple):
+    """What `narrow_fma_kernel` takes, for either lane."""
+
+    narrow: ShortParams
+    wide: ShortParams
+
 
 _short_params = record_reader(ShortParams)
 _decode_params = record_reader(DecodeParams)
+_narrow_params = record_reader(ShortParams, "narrow")
+_wide_params = record_reader(ShortParams, "wide")
 
 
 def _types(wide: bool) -> tuple[Any, Any]:
     """Return the types of a lane's numbers and representations."""
     return (np.float64, np.int64) if wide else (np.float32, np.int32)
+
+
+@core_function
+def _rounded(result: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
+    """Return the rounded magnitude, the number with its sign, and whether it is a NaN."""
+    magnitude = rounded_magnitude(result, word, kind, f, lane)
+    return magnitude, np.copysign(magnitude, result) + f.zero, (result != result) | (magnitude != magnitude)
+
+
+@core_function
+def _value(result: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
+    _, signed, nan = _rounded(result, word, kind, f, lane)
+    return lane(np.nan) if nan else signed  # processors differ in the sign and payload of the NaNs that they make
 
 
 def short_kernel(
@@ -47,7 +76,7 @@ def short_kernel(
     kind : int
         How to round, of `lpsim.core.short`.
     sticky : bool
-        See `short_result`.
+        See `wide_result`.
     randomness, codes
         As for `operation_kernel`.
 
@@ -72,20 +101,54 @@ def _build(
         key = stream_key(seed, stream)
         sum_sign = f.sum_sign if kind == DIRECTED else lane(1)
         for i in range(out.size):
-            result = short_result(operation, lane(x[i]), lane(y[i]), lane(z[i]), sum_sign, sticky)
+            if wide:
+                result = wide_result(operation, lane(x[i]), lane(y[i]), lane(z[i]), sum_sign, sticky)
+            else:
+                result = narrow_result(operation, lane(x[i]), lane(y[i]), lane(z[i]))
             word = np.int64(0)
             if randomness == COUNTER:
                 word = random_integer(word_at(key, start + i), f)
             elif randomness == GIVEN:
                 word = words[i]
-            magnitude = rounded_magnitude(result, word, kind, f, lane)
-            signed = np.copysign(magnitude, result) + f.zero
-            nan = (result != result) | (magnitude != magnitude)
             if codes:
+                magnitude, signed, nan = _rounded(result, word, kind, f, lane)
                 out[i] = short_code(magnitude, np.copysign(lane(1), signed) < 0, nan, kind, f, integer)
             else:
-                # Processors differ in the sign and payload of the NaNs that they make.
-                out[i] = lane(np.nan) if nan else signed
+                out[i] = _value(result, word, kind, f, lane)
+
+    return compile_kernel(kernel)
+
+
+def narrow_fma_kernel() -> Callable[..., None]:
+    """Return a kernel as `short_kernel` does: of fused multiply-adds in float32, ties to even.
+
+    In blocks where a product is too small for that, it works in float64. The record is that of `FmaParams`.
+    """
+    return _build_narrow_fma(source_fingerprint())
+
+
+@functools.cache
+def _build_narrow_fma(fingerprint: int) -> Callable[..., None]:
+    def kernel(
+        x: Any, y: Any, z: Any, words: Any, seed: Any, stream: Any, start: Any, out: Any, raised: Any, record: Any
+    ) -> None:
+        assert fingerprint >= 0
+        narrow, wide = _narrow_params(record), _wide_params(record)
+        for begin in range(0, out.size, _BLOCK):
+            # Slices, whose indices start at 0: others might be negative, which keeps loops from being vectorised.
+            end = min(begin + _BLOCK, out.size)
+            xs, ys, zs, outs = x[begin:end], y[begin:end], z[begin:end], out[begin:end]
+            tiny = False
+            for i in range(outs.size):
+                tiny |= product_is_tiny(xs[i], ys[i])
+            if tiny:
+                for i in range(outs.size):
+                    a, b, c = np.float64(xs[i]), np.float64(ys[i]), np.float64(zs[i])
+                    result = wide_result(FMA, a, b, c, np.float64(1), False)
+                    outs[i] = _value(result, np.int64(0), EVEN, wide, np.float64)
+            else:
+                for i in range(outs.size):
+                    outs[i] = _value(narrow_result(FMA, xs[i], ys[i], zs[i]), np.int64(0), EVEN, narrow, np.float32)
 
     return compile_kernel(kernel)
 
