@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from lpsim.core.operations import ADD, FMA, MUL, ROUND, SUB
 from lpsim.core.params import Params
-from lpsim.core.short import BITS, DIRECTED, EVEN, EVEN_BITS, RANDOM, DecodeParams, ShortParams
+from lpsim.core.short import BITS, DIRECTED, EVEN, EVEN_BITS, NATIVE, RANDOM, DecodeParams, ShortParams
+from lpsim.cpu.elementwise import NONE
 from lpsim.cpu.records import as_record
 from lpsim.cpu.short import FmaParams, narrow_fma_kernel, short_decode_kernel, short_kernel
-from lpsim.formats import Format
+from lpsim.formats import Format, float64
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
 
@@ -69,6 +70,8 @@ def shortcut(
     single : bool
         Whether all operands are float32.
     """
+    if fmt == float64:
+        return _native_shortcut(operation, mode, policy, single, codes)
     ordinary = fmt.signed and fmt.subnormals and fmt.mantissa_bits > 0
     if not ordinary or not (single or operation == ROUND):
         return None
@@ -97,6 +100,17 @@ def shortcut(
     sticky = fmt.precision > 24
     kernel = short_kernel(operation, wide=lane is _WIDE, kind=kind, sticky=sticky, randomness=randomness, codes=codes)
     return Shortcut(kernel, as_record(_short_parameters(fmt, mode, f, lane)), lane.speed)
+
+
+def _native_shortcut(operation: int, mode: Rounding, policy: Overflow, single: bool, codes: bool) -> Shortcut | None:
+    """Return the short way to binary64: float32 operands have results in its range, and errors that it holds."""
+    f = parameters(float64, mode, policy)
+    single = single or operation == ROUND
+    native = mode == Rounding.TIES_TO_EVEN and f.over_positive == f.infinity_positive == math.inf
+    if mode.is_stochastic or not (single or native):
+        return None
+    kernel = short_kernel(operation, wide=True, kind=NATIVE, sticky=single, randomness=NONE, codes=codes)
+    return Shortcut(kernel, as_record(_short_parameters(float64, mode, f, _WIDE)), _WIDE.speed)
 
 
 def _same(a: float, b: float) -> bool:

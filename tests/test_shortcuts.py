@@ -18,8 +18,8 @@ from lpsim.parameters import parameters
 from lpsim.shortcuts import shortcut
 
 FORMATS = ["half", "bf16", "tf32", "e4m3fn", "e5m2", "e3m4", "e2m1fn", "E6M9", "E8M22", "fp32", "e4m3fnuz", "E10M40"]
-FORMATS += ["E6M21", "E7M21B63FN", "E8M7FN", "E5M10B130", "E1M6", "binary8p3", "e5m2fnuz", "E8M10"]
-WITHOUT = ["E3M0", "E5M10_nosubnormals", "E8M0", "E5M2_unsigned", "double"]
+FORMATS += ["double", "E6M21", "E7M21B63FN", "E8M7FN", "E5M10B130", "E1M6", "binary8p3", "e5m2fnuz", "E8M10"]
+WITHOUT = ["E3M0", "E5M10_nosubnormals", "E8M0", "E5M2_unsigned"]
 DETERMINISTIC = [mode for mode in lp.Rounding if not mode.is_stochastic]
 ARITHMETIC = {"add": 2, "sub": 2, "mul": 2, "div": 2, "sqrt": 1, "fma": 3}
 
@@ -121,6 +121,20 @@ def test_arithmetic(name: str, operation: str) -> None:
         for policy in policies(fmt) if mode in (0, 4, 5) else [lp.Overflow.IEEE]:
             got, expected = compute(*operands, fmt, mode, policy), compute(*operands, fmt, mode, policy, flags=True)[0]
             assert_identical(got, expected, *operands)
+
+
+@pytest.mark.parametrize("operation", ARITHMETIC)
+def test_binary64_of_binary64(operation: str) -> None:
+    rng = np.random.default_rng(4)
+    x = numbers(lp.float64, np.float64)
+    operands = [x, *(rng.permutation(x) for _ in range(ARITHMETIC[operation] - 1))]
+    compute = getattr(lp, operation)
+    for policy in ("ieee", "to_infinity", "saturate"):
+        got, expected = (
+            compute(*operands, "double", overflow=policy),
+            compute(*operands, "double", overflow=policy, flags=True)[0],
+        )
+        assert_identical(got, expected, *operands)
 
 
 def near_middles(rng: np.random.Generator, size: int) -> tuple[Array, Array, Array]:

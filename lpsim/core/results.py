@@ -14,7 +14,7 @@ from lpsim.core.bits import bits_of, fma
 from lpsim.core.jit import by_size, core_function
 from lpsim.core.operations import DIV, FMA, MUL, ROUND, SQRT, SUB
 
-__all__ = ["narrow_result", "product_is_tiny", "wide_result"]
+__all__ = ["binary64_pair", "binary64_result", "narrow_result", "product_is_tiny", "wide_pair", "wide_result"]
 
 _ONE = np.int32(1)
 
@@ -53,15 +53,42 @@ _to_odd = by_size(_to_odd_32, _to_odd_64)
 @core_function
 def _sum(a: Any, b: Any) -> Any:
     total = a + b
-    return _to_odd(total, _two_sum_error(a, b, total))
+    return total, _two_sum_error(a, b, total)
+
+
+@core_function
+def wide_pair(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: Any) -> Any:
+    """Return an operation's result on binary32 operands rounded to binary64, and a number of the sign of its error.
+
+    Of products and sums that is the error itself. Nothing here overflows or underflows; infinities come with a NaN.
+    Sums are those of the operands times ``sum_sign``. Not ``sticky``: quotients and roots are taken as exact.
+    """
+    zero = np.float64(0.0)
+    if operation == ROUND:
+        return x, zero
+    if operation == MUL:
+        return x * y, zero
+    if operation == DIV:
+        quotient = x / y
+        residual = fma(-quotient, y, x)
+        return quotient, (residual if y > 0 else -residual) if sticky else zero
+    if operation == SQRT:
+        root = np.sqrt(x)
+        return root, fma(-root, root, x) if sticky else zero
+    a, b = x, y
+    if operation == FMA:
+        a, b = x * y, z
+    elif operation == SUB:
+        b = -y
+    total, error = _sum(a * sum_sign, b * sum_sign)
+    return total * sum_sign, error * sum_sign
 
 
 @core_function
 def wide_result(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: Any) -> Any:
     """Return a binary64 number that rounds to a format as an operation's exact result on binary32 operands does.
 
-    Nothing here overflows or underflows. Products of two are exact. Sums, and results of the other operations if
-    ``sticky``, are rounded to odd, for formats of at most 51 digits.
+    Sums, and results of the other operations if ``sticky``, are rounded to odd, for formats of at most 51 digits.
 
     Not ``sticky`` is for formats of p <= 24 digits, where rounding to nearest does the same for quotients and roots.
     What matters is on which side of a number m of at most p + 1 = 25 digits (a value or a middle) the exact result
@@ -70,23 +97,37 @@ def wide_result(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: A
     ``(x - m**2) / (root + m)``: zero, or at least one in the last of the 50 places of m**2, more than 2**-51 of the
     root. Either is beyond the half place, 2**-53, by which rounding to nearest moves a result.
     """
+    result, error = wide_pair(operation, x, y, z, sum_sign, sticky)
+    return _to_odd(result, error)
+
+
+@core_function
+def binary64_result(operation: Any, x: Any, y: Any, z: Any) -> Any:
+    """Return an operation's result on binary64 operands, rounded to nearest, ties to even."""
     if operation == ROUND:
         return x
     if operation == MUL:
         return x * y
     if operation == DIV:
-        quotient = x / y
-        residual = fma(-quotient, y, x)
-        return _to_odd(quotient, residual if y > 0 else -residual) if sticky else quotient
+        return x / y
     if operation == SQRT:
-        root = np.sqrt(x)
-        return _to_odd(root, fma(-root, root, x)) if sticky else root
-    a, b = x, y
+        return np.sqrt(x)
     if operation == FMA:
-        a, b = x * y, z
-    elif operation == SUB:
-        b = -y
-    return _sum(a * sum_sign, b * sum_sign) * sum_sign
+        return fma(x, y, z)
+    return x - y if operation == SUB else x + y
+
+
+@core_function
+def binary64_pair(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any) -> Any:
+    """Return an operation's result on binary32 operands, rounded to binary64, and its error, or what rounds as it does.
+
+    No quotient or root of binary32 numbers is a middle between binary64 numbers: instead of their errors there are
+    numbers below half a place, of the same sign.
+    """
+    result, error = wide_pair(operation, x, y, z, sum_sign, True)
+    if operation in (DIV, SQRT):
+        error = np.copysign(result * np.float64(2.0**-55), error) if abs(error) > 0 else np.float64(0.0)
+    return result, error
 
 
 @core_function
@@ -125,7 +166,8 @@ def narrow_result(operation: Any, x: Any, y: Any, z: Any) -> Any:
     if operation == FMA:
         total = fma(x, y, z)
         return _to_odd(total, _fma_error(x, y, z, total))
-    return _sum(x, -y if operation == SUB else y)
+    total, error = _sum(x, -y if operation == SUB else y)
+    return _to_odd(total, error)
 
 
 @core_function

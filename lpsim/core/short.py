@@ -19,9 +19,11 @@ __all__ = [
     "DIRECTED",
     "EVEN",
     "EVEN_BITS",
+    "NATIVE",
     "RANDOM",
     "DecodeParams",
     "ShortParams",
+    "native_value",
     "rounded_magnitude",
     "short_code",
     "short_value",
@@ -29,12 +31,14 @@ __all__ = [
 
 #: How to choose between neighbours: ties to even, with an infinity's value for what is beyond the range; any
 #: deterministic mode in the representation of a binary32 number; any deterministic mode; a stochastic mode; ties to
-#: even in the representation of a binary32 number, for formats whose infinity is the end of their range.
+#: even in the representation of a binary32 number, for formats whose infinity is the end of their range; binary64
+#: itself, in any deterministic mode, from a result rounded to nearest and the sign of its error.
 EVEN = 0
 BITS = 1
 DIRECTED = 2
 RANDOM = 3
 EVEN_BITS = 4
+NATIVE = 5
 
 
 class ShortParams(NamedTuple):
@@ -147,6 +151,24 @@ def _by_bits(magnitude: Any, negative: Any, f: Any) -> Any:
 
 
 @core_function
+def native_value(result: Any, error: Any, f: Any) -> Any:
+    """Round result + error in the deterministic mode that f describes to binary64, to which result is the nearest.
+
+    A NaN as the error is one of zero.
+    """
+    negative, bits = result < 0, bits_of(result)
+    outward = (error < 0) == negative
+    neighbour = float_of(bits + np.int64(1) if outward else bits - np.int64(1))
+    limit = f.up_positive if outward else f.down_positive
+    if negative:
+        limit = f.up_negative if outward else f.down_negative
+    stays = (f.to_odd != 0) & ((bits & np.int64(1)) != 0)
+    moves = (abs(error) > limit * abs(neighbour - result)) & (not stays)
+    rounded = neighbour if moves else result
+    return np.copysign(f.infinity, result) if abs(result) == np.inf else rounded
+
+
+@core_function
 def _even_by_bits(magnitude: Any, f: Any) -> Any:
     """Do what `_by_bits` does to nearest, ties to even: an odd last place of the format adds to what decides a tie."""
     bits = _bits_32(magnitude)
@@ -183,7 +205,7 @@ def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
 @core_function
 def short_code(magnitude: Any, negative: Any, nan: Any, kind: Any, f: Any, integer: Any) -> Any:
     """Return the code, an integer of the lane's size, of a magnitude of the format and a sign."""
-    if kind in (BITS, EVEN_BITS):
+    if kind in (BITS, EVEN_BITS, NATIVE):
         code = shift_right(_bits(magnitude), f.lost)
     else:
         power = max(binade(magnitude), f.lowest)

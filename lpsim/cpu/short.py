@@ -11,12 +11,14 @@ import numpy as np
 from lpsim.core.jit import core_function
 from lpsim.core.operations import FMA
 from lpsim.core.random import random_integer, stream_key, word_at
-from lpsim.core.results import narrow_result, product_is_tiny, wide_result
+from lpsim.core.results import binary64_pair, binary64_result, narrow_result, product_is_tiny, wide_result
 from lpsim.core.short import (
     DIRECTED,
     EVEN,
+    NATIVE,
     DecodeParams,
     ShortParams,
+    native_value,
     rounded_magnitude,
     short_code,
     short_value,
@@ -57,9 +59,10 @@ def _rounded(result: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
 
 
 @core_function
-def _value(result: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
-    _, signed, nan = _rounded(result, word, kind, f, lane)
-    return lane(np.nan) if nan else signed  # processors differ in the sign and payload of the NaNs that they make
+def _value(result: Any, f: Any, lane: Any) -> Any:
+    """Round to nearest, ties to even."""
+    _, signed, nan = _rounded(result, np.int64(0), EVEN, f, lane)
+    return lane(np.nan) if nan else signed
 
 
 def short_kernel(
@@ -76,7 +79,7 @@ def short_kernel(
     kind : int
         How to round, of `lpsim.core.short`.
     sticky : bool
-        See `wide_result`.
+        See `wide_result`. For `NATIVE`, whether all operands are float32; otherwise it is for ties to even alone.
     randomness, codes
         As for `operation_kernel`.
 
@@ -99,22 +102,32 @@ def _build(
         assert fingerprint >= 0
         f = _short_params(record)
         key = stream_key(seed, stream)
-        sum_sign = f.sum_sign if kind == DIRECTED else lane(1)
+        sum_sign = f.sum_sign if kind in (DIRECTED, NATIVE) else lane(1)
         for i in range(out.size):
-            if wide:
-                result = wide_result(operation, lane(x[i]), lane(y[i]), lane(z[i]), sum_sign, sticky)
+            a, b, c, error = lane(x[i]), lane(y[i]), lane(z[i]), lane(0)
+            if kind == NATIVE and sticky:
+                result, error = binary64_pair(operation, a, b, c, sum_sign)
+            elif kind == NATIVE:
+                result = binary64_result(operation, a, b, c)
+            elif wide:
+                result = wide_result(operation, a, b, c, sum_sign, sticky)
             else:
-                result = narrow_result(operation, lane(x[i]), lane(y[i]), lane(z[i]))
+                result = narrow_result(operation, a, b, c)
             word = np.int64(0)
             if randomness == COUNTER:
                 word = random_integer(word_at(key, start + i), f)
             elif randomness == GIVEN:
                 word = words[i]
-            if codes:
+            if kind == NATIVE:
+                signed = native_value(result, error, f)
+                magnitude, nan = abs(signed), signed != signed
+            else:
                 magnitude, signed, nan = _rounded(result, word, kind, f, lane)
+            if codes:
                 out[i] = short_code(magnitude, np.copysign(lane(1), signed) < 0, nan, kind, f, integer)
             else:
-                out[i] = _value(result, word, kind, f, lane)
+                # Processors differ in the sign and payload of the NaNs that they make.
+                out[i] = lane(np.nan) if nan else signed
 
     return compile_kernel(kernel)
 
@@ -145,10 +158,10 @@ def _build_narrow_fma(fingerprint: int) -> Callable[..., None]:
                 for i in range(outs.size):
                     a, b, c = np.float64(xs[i]), np.float64(ys[i]), np.float64(zs[i])
                     result = wide_result(FMA, a, b, c, np.float64(1), False)
-                    outs[i] = _value(result, np.int64(0), EVEN, wide, np.float64)
+                    outs[i] = _value(result, wide, np.float64)
             else:
                 for i in range(outs.size):
-                    outs[i] = _value(narrow_result(FMA, xs[i], ys[i], zs[i]), np.int64(0), EVEN, narrow, np.float32)
+                    outs[i] = _value(narrow_result(FMA, xs[i], ys[i], zs[i]), narrow, np.float32)
 
     return compile_kernel(kernel)
 
