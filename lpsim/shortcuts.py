@@ -109,7 +109,7 @@ def _native_shortcut(operation: int, mode: Rounding, policy: Overflow, single: b
     native = mode == Rounding.TIES_TO_EVEN and f.over_positive == f.infinity_positive == math.inf
     if mode.is_stochastic or not (single or native):
         return None
-    kernel = short_kernel(operation, wide=True, kind=NATIVE, sticky=single, randomness=NONE, codes=codes)
+    kernel = short_kernel(operation, wide=True, kind=NATIVE, sticky=not native, randomness=NONE, codes=codes)
     return Shortcut(kernel, as_record(_short_parameters(float64, mode, f, _WIDE)), _WIDE.speed)
 
 

@@ -79,7 +79,7 @@ def short_kernel(
     kind : int
         How to round, of `lpsim.core.short`.
     sticky : bool
-        See `wide_result`. For `NATIVE`, whether all operands are float32; otherwise it is for ties to even alone.
+        See `wide_result`. For `NATIVE`: any mode, for float32 operands; otherwise ties to even, for all.
     randomness, codes
         As for `operation_kernel`.
 
