@@ -12,7 +12,7 @@ import numpy as np
 
 from lpsim.core.bits import bits_of, float_of, fma, shift_left, shift_right
 from lpsim.core.jit import by_size, core_function
-from lpsim.core.nearest import binade, nearest_by_fma
+from lpsim.core.nearest import binade, nearest_by_bits, nearest_by_fma
 
 __all__ = [
     "BITS",
@@ -169,14 +169,6 @@ def native_value(result: Any, error: Any, f: Any) -> Any:
 
 
 @core_function
-def _even_by_bits(magnitude: Any, f: Any) -> Any:
-    """Do what `_by_bits` does to nearest, ties to even: an odd last place of the format adds to what decides a tie."""
-    bits = _bits_32(magnitude)
-    increment = np.int32(f.add_positive + np.int32(shift_right(bits, f.lost) & np.int32(1)))
-    return np.int32(np.int32(bits + increment) & -np.int32(np.int32(1) << f.lost)).view(np.float32)
-
-
-@core_function
 def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
     """Return the magnitude of x rounded as ``kind`` says, or of what stands for it beyond the range.
 
@@ -184,7 +176,7 @@ def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
     """
     largest, negative, magnitude = f.max, x < 0, abs(x)
     if kind == EVEN_BITS:
-        return _even_by_bits(magnitude, f)
+        return nearest_by_bits(magnitude, f.lost)
     if kind == EVEN:
         rounded = nearest_by_fma(magnitude, f.lowest, f.constant)
         # What overflows on the way becomes infinity or NaN, which is not below either.
