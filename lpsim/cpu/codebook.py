@@ -91,12 +91,11 @@ def _build(compared: bool, packed: bool, fingerprint: int) -> Callable[..., None
             scales[index] = _ratios(values, block, ratios)
             if compared:
                 for i in range(n):
-                    places[i] = 0
-                for t in range(COMPARED):
-                    limit = limits[t]
-                    for i in range(n):
-                        ratio = abs(ratios[i]) if by_magnitude != 0 else ratios[i]
-                        places[i] += np.int32(ratio > limit)
+                    ratio = abs(ratios[i]) if by_magnitude != 0 else ratios[i]
+                    place = np.int32(0)
+                    for t in range(COMPARED):
+                        place += np.int32(ratio > limits[t])
+                    places[i] = place
             else:
                 for i in range(n):
                     places[i] = _search(abs(ratios[i]) if by_magnitude != 0 else ratios[i], limits)

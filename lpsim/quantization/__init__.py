@@ -6,6 +6,9 @@ knows its codes as the tool packs them, its bytes and its values.
 
 from __future__ import annotations
 
+import functools
+
+from lpsim.quantization.affine import CONVENTIONS, Affine, affine
 from lpsim.quantization.codebooks import (
     NF4_TABLE,
     Codebook,
@@ -17,28 +20,52 @@ from lpsim.quantization.codebooks import (
     nf4,
     normal_map,
 )
+from lpsim.quantization.int8 import EETQ, Activations, LLMInt8, eetq, llm_int8
+from lpsim.quantization.integer_products import integer_matmul
+from lpsim.quantization.linear import linear
 from lpsim.quantization.names import NAMED_SCHEMES, SchemeLike, get
 from lpsim.quantization.quantized import QuantizationError, Quantized, fake_quantize, quantize
 from lpsim.quantization.scheme import Layout, Parts, Scheme, scheme_from_dict
 
-NAMED_SCHEMES.update({"nf4": nf4, "bnb_fp4": bnb_fp4, "dynamic8": dynamic8})
+NAMED_SCHEMES.update(
+    {
+        "affine": affine,
+        "int8": affine,
+        "int4": functools.partial(affine, 4),
+        "llm_int8": llm_int8,
+        "eetq": eetq,
+        "nf4": nf4,
+        "bnb_fp4": bnb_fp4,
+        "dynamic8": dynamic8,
+    }
+)
 
 __all__ = [
+    "CONVENTIONS",
+    "EETQ",
     "NAMED_SCHEMES",
     "NF4_TABLE",
+    "Activations",
+    "Affine",
     "Codebook",
+    "LLMInt8",
     "Layout",
     "Parts",
     "QuantizationError",
     "Quantized",
     "Scheme",
     "SchemeLike",
+    "affine",
     "bnb_fp4",
     "codebook",
     "dynamic8",
     "dynamic_map",
+    "eetq",
     "fake_quantize",
     "get",
+    "integer_matmul",
+    "linear",
+    "llm_int8",
     "nf",
     "nf4",
     "normal_map",

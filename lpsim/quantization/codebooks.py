@@ -210,7 +210,7 @@ def normal_map(bits: int) -> tuple[float, ...]:
     --------
     >>> from lpsim.quantization import normal_map
     >>> [round(value, 3) for value in normal_map(3)]
-    [-1.0, -0.469, -0.213, 0.0, 0.161, 0.335, 0.548, 1.0]
+    [-1.0, -0.535, -0.247, 0.0, 0.183, 0.382, 0.623, 1.0]
     """
     _check_bits(bits)
     half = 1 << bits - 1
@@ -297,7 +297,7 @@ def nf(bits: int, block: int = 64, double_quant: bool = False) -> Codebook:
     --------
     >>> import lpsim as lp
     >>> lp.fake_quantize([0.1, -1.0, 0.7], lp.quantization.nf(2)).tolist()
-    [0.0, -1.0, 1.0]
+    [0.0, -1.0, 0.4358181655406952]
     """
     return Codebook(normal_map(bits), block, double_quant)
 
