@@ -340,7 +340,7 @@ def affine(
     >>> import lpsim as lp
     >>> quantized = lp.quantize([[0.5, -1.0, 0.25]], lp.quantization.affine(4))
     >>> quantized.dequantize().tolist()
-    [[0.5714285969734192, -1.0, 0.2857142984867096]]
+    [[0.4285714626312256, -1.0, 0.2857142984867096]]
     >>> lp.quantize([-1, 0, 1, 2], lp.quantization.affine(scale=0.1, zero_point=10, signed=False)).codes.tolist()
     [[0, 10, 20, 30]]
     """

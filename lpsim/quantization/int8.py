@@ -210,8 +210,8 @@ class EETQ(Scheme):
 def eetq(accum: str = "fp32") -> EETQ:
     """Return EETQ: INT8 weights, a float16 scale for each output channel, float16 activations.
 
-    The scale is the largest magnitude of a row over 128, not 127, so that the largest number, if positive, is kept to 127.
-    A number is divided by the scale in float32 and rounded, ties away from zero; the scale is stored as float16.
+    The scale is the largest magnitude of a row over 128, not 127, so that the largest number becomes 127 if positive. A
+    number is divided by the scale in float32 and rounded, ties away from zero; the scale is stored as float16.
 
     Parameters
     ----------
