@@ -6,20 +6,34 @@ knows its codes as the tool packs them, its bytes and its values.
 
 from __future__ import annotations
 
+from lpsim.quantization.blocks import MX_SCHEMES, BlockFloat, bfp, block_float, mx
 from lpsim.quantization.names import NAMED_SCHEMES, SchemeLike, get
+from lpsim.quantization.nvfp4 import NVFP4, nvfp4
 from lpsim.quantization.quantized import QuantizationError, Quantized, fake_quantize, quantize
 from lpsim.quantization.scheme import Layout, Parts, Scheme, scheme_from_dict
 
+NAMED_SCHEMES["mx"] = mx
+NAMED_SCHEMES.update(MX_SCHEMES)
+NAMED_SCHEMES["block_float"] = block_float
+NAMED_SCHEMES["bfp"] = bfp
+NAMED_SCHEMES["nvfp4"] = nvfp4
+
 __all__ = [
     "NAMED_SCHEMES",
+    "NVFP4",
+    "BlockFloat",
     "Layout",
     "Parts",
     "QuantizationError",
     "Quantized",
     "Scheme",
     "SchemeLike",
+    "bfp",
+    "block_float",
     "fake_quantize",
     "get",
+    "mx",
+    "nvfp4",
     "quantize",
     "scheme_from_dict",
 ]
