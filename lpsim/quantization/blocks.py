@@ -106,15 +106,18 @@ class BlockFloat(Scheme):
         return Elements(self.element, self.integer, self.rounding, self.seed)
 
     def check_shape(self, rows: int, n: int) -> None:
+        """Refuse rows that are no whole blocks."""
         check_blocks(n, self.block)
 
     def layout(self, rows: int, n: int) -> Layout:
+        """Return the dtype and shape of each part."""
         return {
             "codes": (np.uint8, (rows, packed_width(n, self.element))),
             "scales": (self.scale_format.code_dtype, (rows, n // self.block)),
         }
 
     def quantize_matrix(self, x: RealMatrix, **given: Any) -> Parts:
+        """Return the codes and scales of a matrix."""
         largest = block_maxima(x, self.block)
         finite = np.isfinite(largest)
         if not self.scale_format.has_nan and not finite.all():
@@ -141,7 +144,7 @@ class BlockFloat(Scheme):
             modes = {"floor": Rounding.TOWARD_ZERO, "even": Rounding.TIES_TO_EVEN}
             mode = modes.get(self.scale_rule, Rounding.TOWARD_POSITIVE)
             rounded = np.asarray(round_to(quotient, fmt, mode, Overflow.SATURATE))
-            return np.maximum(rounded, np.float32(fmt.smallest_subnormal))
+            return np.maximum(rounded, np.float32(fmt.smallest_subnormal)).astype(np.float32)
         magnitude = largest.astype(np.float64)
         if self.scale_rule == "rceil":
             with np.errstate(under="ignore"):
@@ -159,13 +162,15 @@ class BlockFloat(Scheme):
             power = power - element.emax
         lowest = fmt.emin if fmt.emax >= fmt.emin else fmt.quantum_exponent
         power = np.where(largest == 0, lowest, np.clip(power, lowest, fmt.emax))
-        return np.ldexp(np.float32(1), power).astype(np.float32)
+        scales: npt.NDArray[np.float32] = np.ldexp(1.0, power).astype(np.float32)
+        return scales
 
     def scale_values(self, parts: Parts) -> npt.NDArray[np.float32]:
         """Return the scales of blocks, NaN for blocks that held NaN or infinity."""
         return np.asarray(decode(parts["scales"], self.scale_format), np.float32)
 
     def dequantize_matrix(self, parts: Parts, rows: int, n: int) -> RealMatrix:
+        """Return the values of codes and scales."""
         return decode_blocks(parts["codes"], self.scale_values(parts), (rows, n), self.block, self.elements)
 
     def element_values(self, parts: Parts, rows: int, n: int) -> RealMatrix:

@@ -58,9 +58,11 @@ class NVFP4(Scheme):
         return Elements(float4_e2m1fn, False, self.rounding, self.seed)
 
     def check_shape(self, rows: int, n: int) -> None:
+        """Refuse rows that are no whole blocks."""
         check_blocks(n, self.block)
 
     def layout(self, rows: int, n: int) -> Layout:
+        """Return the dtype and shape of each part."""
         layout: dict[str, tuple[npt.DTypeLike, tuple[int, ...]]] = {
             "codes": (np.uint8, (rows, packed_width(n, float4_e2m1fn))),
             "scales": (np.uint8, (rows, n // self.block)),
@@ -70,13 +72,14 @@ class NVFP4(Scheme):
         return layout
 
     def quantize_matrix(self, x: RealMatrix, **given: Any) -> Parts:
+        """Return the codes and scales of a matrix."""
         largest = block_maxima(x, self.block)
         wanted = largest / np.float32(6)
         parts: dict[str, npt.NDArray[Any]] = {}
         reciprocal = np.float32(1)
         if self.two_level:
             tensor_scale = np.max(largest, initial=np.float32(0)) / np.float32(448 * 6)
-            if 0 < np.max(largest, initial=0) and tensor_scale < _SMALLEST_TENSOR_SCALE:
+            if np.max(largest, initial=0) > 0 and tensor_scale < _SMALLEST_TENSOR_SCALE:
                 raise ValueError(
                     f"x has magnitudes of up to {np.max(largest)}, too small for the tensor scale's reciprocal; "
                     f"allowed: 0 or {2688 * _SMALLEST_TENSOR_SCALE} and more"
@@ -100,6 +103,7 @@ class NVFP4(Scheme):
         return np.asarray(decode(parts["scales"], float8_e4m3fn), np.float32)
 
     def dequantize_matrix(self, parts: Parts, rows: int, n: int) -> RealMatrix:
+        """Return the values of codes and scales."""
         scales = self.tensor_scale(parts) * self.scale_values(parts)
         return decode_blocks(parts["codes"], scales, (rows, n), self.block, self.elements)
 
