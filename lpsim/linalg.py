@@ -9,10 +9,14 @@ import numpy.typing as npt
 
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_seed, batch_shape, check_inner, check_value_out
+from lpsim.arithmetic import mul
 from lpsim.counts import Counter, MatmulStats
 from lpsim.cpu.gemm import gemm
 from lpsim.engine import Engine
+from lpsim.formats import float32
 from lpsim.operands import Operands
+from lpsim.quantization.products import default_unit, scaled_operand
+from lpsim.quantization.quantized import Quantized
 from lpsim.rounding import Rounding
 from lpsim.units import MatrixUnit
 
@@ -22,7 +26,7 @@ __all__ = ["matmul"]
 def matmul(
     a: npt.ArrayLike,
     b: npt.ArrayLike,
-    unit: MatrixUnit | str = units.tf32,
+    unit: MatrixUnit | str | None = None,
     c: npt.ArrayLike | None = None,
     out: RealArray | None = None,
     seed: int | None = None,
@@ -35,11 +39,14 @@ def matmul(
     Parameters
     ----------
     a : array_like, shape (..., m, k) or (k,)
-        Real numbers; the unit rounds them to its ``a_format``.
+        Real numbers; the unit rounds them to its ``a_format``. Or both factors are a `lpsim.Quantized` in a block
+        format (``mx``, ``block_float``, ``bfp``, ``nvfp4``) along k, whose elements the unit multiplies, and whose
+        scales it applies where it applies scales of blocks.
     b : array_like, shape (..., k, n) or (k,)
         Real numbers; the unit rounds them to its ``b_format``.
-    unit : MatrixUnit or str
-        The unit, or the name of one in `lpsim.units`.
+    unit : MatrixUnit or str, optional
+        The unit, or the name of one in `lpsim.units`. Default: ``lpsim.units.tf32``, and for quantised factors
+        the unit of ``lpsim.units.b200`` that multiplies their format.
     c : array_like, optional
         Start values of the accumulators, of a shape that broadcasts to the result's. With
         sequential and blocked summation, products over parts of k (of whole blocks or dots), each with the previous
@@ -72,6 +79,9 @@ def matmul(
 
     Notes
     -----
+    Of two-level NVFP4 factors, the unit multiplies elements and scales of blocks, and its result times the product of
+    the tensors' scales, both products rounded to float32, is returned (the epilogue's alpha of CUTLASS).
+
     The result is defined by the unit alone (see `MatrixUnit`): it is the same for any number of
     threads, memory layout and batch shape.
 
@@ -81,7 +91,9 @@ def matmul(
     >>> lp.matmul([[1, 2**-11]], [[1], [1 + 2**-12]], lp.units.tf32).tolist()
     [[1.00048828125]]
     """
-    unit = units.get(unit)
+    if isinstance(a, Quantized) or isinstance(b, Quantized):
+        return _matmul_quantized(a, b, unit, c, out, seed, a_scale, b_scale, stats)
+    unit = units.tf32 if unit is None else units.get(unit)
     number = np.uint64(as_seed(seed, Rounding.STOCHASTIC if unit.is_stochastic else Rounding.TIES_TO_EVEN))
     if not isinstance(stats, bool):
         raise TypeError(f"stats is {stats!r}; allowed: True or False")
@@ -119,3 +131,32 @@ def matmul(
     elif result.ndim == 0:
         result = result[()]
     return result if counters is None else (result, MatmulStats(*(counter.total for counter in counters)))
+
+
+def _matmul_quantized(
+    a: Any,
+    b: Any,
+    unit: MatrixUnit | str | None,
+    c: npt.ArrayLike | None,
+    out: RealArray | None,
+    seed: int | None,
+    a_scale: npt.ArrayLike | None,
+    b_scale: npt.ArrayLike | None,
+    stats: bool,
+) -> Any:
+    """Return the product of two block-scaled arrays."""
+    for argument, scale in (("a_scale", a_scale), ("b_scale", b_scale)):
+        if scale is not None:
+            raise ValueError(f"{argument} is given with quantised factors, which have scales; allowed: None")
+    unit = default_unit(a, b) if unit is None else units.get(unit)
+    left, right = scaled_operand(a, "a", unit), scaled_operand(b, "b", unit)
+    alpha = left.tensor_scale * right.tensor_scale
+    two_level = any(getattr(one.scheme, "two_level", False) for one in (a, b))
+    if two_level and c is not None:
+        raise ValueError("c is given with scales of tensors, which multiply the unit's result; allowed: None")
+    result = matmul(left.elements, right.elements, unit, c, out, seed, left.scales, right.scales, stats)
+    if not two_level:
+        return result
+    values, counts = result if stats else (result, None)
+    scaled = mul(values, alpha, float32, out=out)
+    return (scaled, counts) if stats else scaled

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 
 from lpsim.quantization.affine import CONVENTIONS, Affine, affine
+from lpsim.quantization.blocks import MX_SCHEMES, BlockFloat, bfp, block_float, mx
 from lpsim.quantization.codebooks import (
     NF4_TABLE,
     Codebook,
@@ -24,6 +25,7 @@ from lpsim.quantization.int8 import EETQ, Activations, LLMInt8, eetq, llm_int8
 from lpsim.quantization.integer_products import integer_matmul
 from lpsim.quantization.linear import linear
 from lpsim.quantization.names import NAMED_SCHEMES, SchemeLike, get
+from lpsim.quantization.nvfp4 import NVFP4, nvfp4
 from lpsim.quantization.quantized import QuantizationError, Quantized, fake_quantize, quantize
 from lpsim.quantization.scheme import Layout, Parts, Scheme, scheme_from_dict
 
@@ -39,14 +41,21 @@ NAMED_SCHEMES.update(
         "dynamic8": dynamic8,
     }
 )
+NAMED_SCHEMES["mx"] = mx
+NAMED_SCHEMES.update(MX_SCHEMES)
+NAMED_SCHEMES["block_float"] = block_float
+NAMED_SCHEMES["bfp"] = bfp
+NAMED_SCHEMES["nvfp4"] = nvfp4
 
 __all__ = [
     "CONVENTIONS",
     "EETQ",
     "NAMED_SCHEMES",
     "NF4_TABLE",
+    "NVFP4",
     "Activations",
     "Affine",
+    "BlockFloat",
     "Codebook",
     "LLMInt8",
     "Layout",
@@ -56,6 +65,8 @@ __all__ = [
     "Scheme",
     "SchemeLike",
     "affine",
+    "bfp",
+    "block_float",
     "bnb_fp4",
     "codebook",
     "dynamic8",
@@ -66,9 +77,11 @@ __all__ = [
     "integer_matmul",
     "linear",
     "llm_int8",
+    "mx",
     "nf",
     "nf4",
     "normal_map",
+    "nvfp4",
     "quantize",
     "scheme_from_dict",
 ]
