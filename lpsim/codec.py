@@ -9,14 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import RealArray, as_real, check_value_out
-from lpsim.cpu.elementwise import decode_kernel
-from lpsim.cpu.records import as_record
 from lpsim.elementwise import iterate, round_real, wrap_result
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
-from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
-from lpsim.shortcuts import Shortcut, decode_shortcut
+from lpsim.shortcuts import Shortcut, decoder
 
 __all__ = ["decode", "encode", "pack", "round", "unpack"]
 
@@ -171,8 +168,7 @@ class _Decoding(NamedTuple):
 @functools.lru_cache(maxsize=1024, typed=True)
 def _decoding(fmt: FormatLike) -> _Decoding:
     fmt = as_format(fmt)
-    shortcut = decode_shortcut(fmt) or Shortcut(decode_kernel(), as_record(parameters(fmt)), 1)
-    return _Decoding(fmt, shortcut, fmt.code_dtype, fmt.carrier, fmt.bits == 8 * fmt.code_dtype.itemsize)
+    return _Decoding(fmt, decoder(fmt), fmt.code_dtype, fmt.carrier, fmt.bits == 8 * fmt.code_dtype.itemsize)
 
 
 def decode(codes: npt.ArrayLike, fmt: FormatLike, out: RealArray | None = None) -> Any:

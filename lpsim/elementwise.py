@@ -10,15 +10,13 @@ import numpy as np
 
 from lpsim.arguments import RealArray, as_integer_pair, as_seed, broadcast_shape, check_out, check_value_out
 from lpsim.core.operations import ADD, ROUND
-from lpsim.core.params import Params
-from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE, operation_kernel
-from lpsim.cpu.records import as_record
+from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.parameters import parameters
 from lpsim.rounding import Rounding, as_overflow, as_rounding
-from lpsim.shortcuts import Shortcut, shortcut
+from lpsim.shortcuts import Shortcut, general, quickest
 
 __all__ = ["apply", "iterate", "round_real", "wrap_result"]
 
@@ -78,8 +76,10 @@ def apply(
         inputs = [_apart(array, result) for array in inputs]
     single = all(array.dtype.char == "f" for array in inputs)
     working = np.dtype(np.float32 if single else np.float64)
-    short = None if flags else shortcut(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
-    kernel, record, speed = short or _general(operation, f, randomness, bool(flags), codes)
+    if flags:
+        kernel, record, speed = general(operation, f, randomness, True, codes)
+    else:
+        kernel, record, speed = quickest(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
 
     def run(chunk: Sequence[RealArray], start: int) -> None:
         given, outputs = chunk[: len(inputs)], chunk[len(inputs) :]
@@ -183,14 +183,8 @@ def _plan(
     fmt, mode, policy = as_format(fmt), as_rounding(rounding), as_overflow(overflow)
     f = parameters(fmt, mode, policy, _as_random_bits(random_bits), tininess)
     randomness = COUNTER if mode.is_stochastic else NONE
-    short = shortcut(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
-    dtype = fmt.code_dtype if codes else fmt.carrier
-    return _Plan(short or _general(operation, f, randomness, False, codes), dtype, mode.is_stochastic)
-
-
-def _general(operation: int, f: Params, randomness: int, flags: bool, codes: bool) -> Shortcut:
-    """Return the general kernel as if it were a short way."""
-    return Shortcut(operation_kernel(operation, randomness=randomness, flags=flags, codes=codes), as_record(f), 1)
+    chosen = quickest(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
+    return _Plan(chosen, fmt.code_dtype if codes else fmt.carrier, mode.is_stochastic)
 
 
 def iterate(

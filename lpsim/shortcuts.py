@@ -16,14 +16,14 @@ import numpy.typing as npt
 from lpsim.core.operations import ADD, DIV, FMA, MUL, ROUND, SQRT, SUB
 from lpsim.core.params import Params
 from lpsim.core.short import BITS, DIRECTED, EVEN, EVEN_BITS, NATIVE, RANDOM, DecodeParams, ShortParams
-from lpsim.cpu.elementwise import NONE
+from lpsim.cpu.elementwise import NONE, decode_kernel, operation_kernel
 from lpsim.cpu.records import as_record
 from lpsim.cpu.short import FmaParams, narrow_fma_kernel, short_decode_kernel, short_kernel
 from lpsim.formats import Format, float64
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
 
-__all__ = ["Shortcut", "decode_shortcut", "shortcut"]
+__all__ = ["Shortcut", "decode_shortcut", "decoder", "general", "quickest", "shortcut"]
 
 
 class Shortcut(NamedTuple):
@@ -99,6 +99,26 @@ def shortcut(
     sticky = fmt.precision > 24
     kernel = short_kernel(operation, wide=lane is _WIDE, kind=kind, sticky=sticky, randomness=randomness, codes=codes)
     return Shortcut(kernel, as_record(_short_parameters(fmt, mode, f, lane)), _speed(operation, lane, kind))
+
+
+def general(operation: int, f: Params, randomness: int, flags: bool, codes: bool) -> Shortcut:
+    """Return the general kernel as if it were a short way."""
+    return Shortcut(operation_kernel(operation, randomness=randomness, flags=flags, codes=codes), as_record(f), 1)
+
+
+def quickest(
+    operation: int,
+    fmt: Format,
+    mode: Rounding,
+    policy: Overflow,
+    random_bits: int,
+    single: bool,
+    randomness: int,
+    codes: bool,
+) -> Shortcut:
+    """Return the short way, as `shortcut` does, or else the general kernel."""
+    short = shortcut(operation, fmt, mode, policy, random_bits, single, randomness, codes)
+    return short or general(operation, parameters(fmt, mode, policy, random_bits), randomness, False, codes)
 
 
 def _speed(operation: int, lane: _Lane, kind: int) -> int:
@@ -222,3 +242,8 @@ def decode_shortcut(fmt: Format) -> Shortcut | None:
         nan_code=_wrapped(f.nan_code, integer),
     )
     return Shortcut(short_decode_kernel(wide=lane is _WIDE), as_record(params), 16 if lane is _NARROW else 8)
+
+
+def decoder(fmt: Format) -> Shortcut:
+    """Return the short way to decode, as `decode_shortcut` does, or else the general kernel."""
+    return decode_shortcut(fmt) or Shortcut(decode_kernel(), as_record(parameters(fmt)), 1)
