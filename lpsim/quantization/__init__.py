@@ -21,6 +21,8 @@ from lpsim.quantization.codebooks import (
     nf4,
     normal_map,
 )
+from lpsim.quantization.gptq import GPTQ, gptq
+from lpsim.quantization.hessian import Hessian
 from lpsim.quantization.int8 import EETQ, Activations, LLMInt8, eetq, llm_int8
 from lpsim.quantization.integer_products import integer_matmul
 from lpsim.quantization.linear import linear
@@ -28,6 +30,7 @@ from lpsim.quantization.names import NAMED_SCHEMES, SchemeLike, get
 from lpsim.quantization.nvfp4 import NVFP4, nvfp4
 from lpsim.quantization.quantized import QuantizationError, Quantized, fake_quantize, quantize
 from lpsim.quantization.scheme import Layout, Parts, Scheme, scheme_from_dict
+from lpsim.quantization.words import pack_words, unpack_words
 
 NAMED_SCHEMES.update(
     {
@@ -46,10 +49,12 @@ NAMED_SCHEMES.update(MX_SCHEMES)
 NAMED_SCHEMES["block_float"] = block_float
 NAMED_SCHEMES["bfp"] = bfp
 NAMED_SCHEMES["nvfp4"] = nvfp4
+NAMED_SCHEMES["gptq"] = gptq
 
 __all__ = [
     "CONVENTIONS",
     "EETQ",
+    "GPTQ",
     "NAMED_SCHEMES",
     "NF4_TABLE",
     "NVFP4",
@@ -57,6 +62,7 @@ __all__ = [
     "Affine",
     "BlockFloat",
     "Codebook",
+    "Hessian",
     "LLMInt8",
     "Layout",
     "Parts",
@@ -74,6 +80,7 @@ __all__ = [
     "eetq",
     "fake_quantize",
     "get",
+    "gptq",
     "integer_matmul",
     "linear",
     "llm_int8",
@@ -82,6 +89,8 @@ __all__ = [
     "nf4",
     "normal_map",
     "nvfp4",
+    "pack_words",
     "quantize",
     "scheme_from_dict",
+    "unpack_words",
 ]

@@ -144,7 +144,8 @@ class BlockFloat(Scheme):
             modes = {"floor": Rounding.TOWARD_ZERO, "even": Rounding.TIES_TO_EVEN}
             mode = modes.get(self.scale_rule, Rounding.TOWARD_POSITIVE)
             rounded = np.asarray(round_to(quotient, fmt, mode, Overflow.SATURATE))
-            return np.asarray(np.maximum(rounded, np.float32(fmt.smallest_subnormal)), np.float32)
+            positive: npt.NDArray[np.float32] = np.maximum(rounded, np.float32(fmt.smallest_subnormal))
+            return positive
         magnitude = largest.astype(np.float64)
         if self.scale_rule == "rceil":
             with np.errstate(under="ignore"):

@@ -172,7 +172,7 @@ def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any)
     axis : int
         The axis along which blocks, groups and rows lie: of weights, the one that is summed over.
     **given
-        What some schemes need besides: ``calibration`` for GPTQ.
+        What some schemes need or take besides: ``calibration`` (needed) and ``progress`` for GPTQ.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any)
         raise TypeError(f"axis is {axis!r}; allowed: an integer")
     if not -array.ndim <= axis < array.ndim:
         raise ValueError(f"axis is {axis}; allowed for {array.ndim} axes: {-array.ndim} to {array.ndim - 1}")
-    unknown, missing = sorted(given.keys() - chosen.needs), sorted(chosen.needs - given.keys())
+    unknown, missing = sorted(given.keys() - chosen.needs - chosen.takes), sorted(chosen.needs - given.keys())
     if unknown:
         raise TypeError(f"{unknown[0]}= is given, which {type(chosen).__name__} does not take")
     if missing:

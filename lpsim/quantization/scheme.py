@@ -38,13 +38,16 @@ class Scheme(abc.ABC):
     #: What `lpsim.quantize` has to be given besides the array, if anything: ``"calibration"``.
     needs: ClassVar[frozenset[str]] = frozenset()
 
+    #: What it may be given besides.
+    takes: ClassVar[frozenset[str]] = frozenset()
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _KINDS[cls.__name__] = cls
 
     @abc.abstractmethod
     def quantize_matrix(self, x: RealMatrix, **given: Any) -> Parts:
-        """Return the parts for a C-contiguous matrix of shape (rows, n); ``given`` has what `needs` names."""
+        """Return the parts for a C-contiguous matrix of shape (rows, n); `needs` and `takes` name what is given."""
 
     @abc.abstractmethod
     def dequantize_matrix(self, parts: Parts, rows: int, n: int) -> RealMatrix:
