@@ -247,11 +247,20 @@ def dynamic_map() -> tuple[float, ...]:
     """
     values = [0.0, 1.0]
     for i in range(7):
-        edges = np.linspace(np.float32(0.1), np.float32(1), (1 << i) + 1, dtype=np.float32)
-        means = (edges[:-1] + edges[1:]) / np.float32(2)
-        magnitudes = [float(10.0 ** (i - 6)) * float(mean) for mean in means]
-        values += [sign * value for sign, value in itertools.product((-1, 1), magnitudes)]
-    return tuple(map(float, np.sort(np.array(values, np.float32))))
+        edges = _spaced((1 << i) + 1)
+        means = (edges[:-1] + edges[1:]) / np.float32(2) * np.float32(10.0 ** (i - 6))
+        values += [sign * float(mean) for sign, mean in itertools.product((-1, 1), means)]
+    return tuple(sorted(values))
+
+
+def _spaced(count: int) -> npt.NDArray[np.float32]:
+    """Return numbers from 0.1 to 1 as PyTorch spaces them: from either end, each step a fused multiply-add."""
+    start, stop = np.float32(0.1), np.float32(1)
+    step = float((stop - start) / np.float32(count - 1))
+    # In binary64 these are exact, so that there is one rounding.
+    from_start = [np.float32(float(start) + step * i) for i in range(count // 2)]
+    to_stop = [np.float32(float(stop) - step * i) for i in reversed(range(count - count // 2))]
+    return np.array(from_start + to_stop)
 
 
 def nf4(block: int = 64, double_quant: bool = False) -> Codebook:
