@@ -29,6 +29,7 @@ from lpsim.quantization.linear import linear
 from lpsim.quantization.names import NAMED_SCHEMES, SchemeLike, get
 from lpsim.quantization.nvfp4 import NVFP4, nvfp4
 from lpsim.quantization.quantized import QuantizationError, Quantized, fake_quantize, quantize
+from lpsim.quantization.scaled import ScaledFloat, scaled_float
 from lpsim.quantization.scheme import Layout, Parts, Scheme, scheme_from_dict
 from lpsim.quantization.words import pack_words, unpack_words
 
@@ -37,6 +38,8 @@ NAMED_SCHEMES.update(
         "affine": affine,
         "int8": affine,
         "int4": functools.partial(affine, 4),
+        "fp8": scaled_float,
+        "scaled_float": scaled_float,
         "llm_int8": llm_int8,
         "eetq": eetq,
         "nf4": nf4,
@@ -68,6 +71,7 @@ __all__ = [
     "Parts",
     "QuantizationError",
     "Quantized",
+    "ScaledFloat",
     "Scheme",
     "SchemeLike",
     "affine",
@@ -91,6 +95,7 @@ __all__ = [
     "nvfp4",
     "pack_words",
     "quantize",
+    "scaled_float",
     "scheme_from_dict",
     "unpack_words",
 ]
