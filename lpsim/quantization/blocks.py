@@ -162,7 +162,7 @@ class BlockFloat(Scheme):
         if self.scale_rule != "rceil":
             power = power - element.emax
         lowest = fmt.emin if fmt.emax >= fmt.emin else fmt.quantum_exponent
-        power = np.where(largest == 0, lowest, np.clip(power, lowest, fmt.emax))
+        power = np.where(magnitude == 0, lowest, np.clip(power, lowest, fmt.emax))
         scales: npt.NDArray[np.float32] = np.ldexp(1.0, power).astype(np.float32)
         return scales
 
