@@ -288,7 +288,7 @@ def test_other_scale_formats(rule: str | None, mode: Any) -> None:
     assert quantized.scales is not None
     assert np.array_equal(quantized.scales.ravel(), lp.encode(scales, ue4m3))
     factors = np.float32(1) / scales[:, None]
-    values = lp.round(x.reshape(-1, 16) * factors, "e2m1", overflow="saturate") * scales[:, None]
+    values = lp.round(x.reshape(-1, 16) * factors, lp.float4_e2m1fn, overflow="saturate") * scales[:, None]
     assert np.array_equal(quantized.dequantize().reshape(-1, 16), values)
 
 
@@ -303,6 +303,13 @@ def test_bfp(bits: int) -> None:
         largest = 2 ** (bits - 1) - 1
         integers = [max(-largest, min(largest, round(Fraction(float(v)) / step))) for v in part]
         assert got.tolist() == [float(i * step) for i in integers]
+
+
+def test_names_of_elements() -> None:
+    for element in ELEMENTS:
+        assert block_float(element.upper()) == mx(element)
+    assert block_float(lp.float8_e4m3).element == lp.float8_e4m3
+    assert lp.quantization.get("mxfp4(scale_rule='even')") == mx("e2m1", "even")
 
 
 def test_code_minus_128_reads_as_the_smallest_integer() -> None:
