@@ -7,7 +7,7 @@ A *format* is a set of real numbers with a code for each, a *rounding* maps any 
 import importlib
 from typing import Any
 
-from lpsim import quantization, units
+from lpsim import jit, quantization, units
 from lpsim.arithmetic import abs, add, div, fma, mul, neg, sqrt, sub
 from lpsim.codec import decode, encode, pack, round, unpack
 from lpsim.describe import Description, describe
@@ -29,11 +29,11 @@ from lpsim.formats import (
     float32,
     float64,
     format,
-    p3109,
     tf32,
 )
 from lpsim.limits import FloatInfo, finfo
 from lpsim.linalg import matmul
+from lpsim.p3109 import p3109
 from lpsim.quantization import Quantized, fake_quantize, quantize
 from lpsim.reductions import dot, sum
 from lpsim.rounding import Flag, Overflow, Rounding
@@ -91,6 +91,7 @@ __all__ = [
     "float64",
     "fma",
     "format",
+    "jit",
     "matmul",
     "matmul_split",
     "mul",

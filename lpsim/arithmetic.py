@@ -95,7 +95,8 @@ def add(
     >>> float(lp.add(1, 2.0**-100, lp.bfloat16, rounding="toward_positive"))
     1.0078125
     """
-    return _binary(operations.ADD, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
+    operands = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
+    return apply(operations.ADD, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -130,7 +131,8 @@ def sub(
     >>> float(lp.sub(1, 2.0**-100, lp.float16, rounding="toward_zero"))
     0.99951171875
     """
-    return _binary(operations.SUB, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
+    operands = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
+    return apply(operations.SUB, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -165,7 +167,8 @@ def mul(
     >>> lp.mul([1.5, 300], [1.5, 300], lp.float16).tolist()
     [2.25, inf]
     """
-    return _binary(operations.MUL, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
+    operands = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
+    return apply(operations.MUL, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -201,7 +204,8 @@ def div(
     >>> float(value), lp.Flag(int(flags)).name
     (inf, 'DIVIDE_BY_ZERO')
     """
-    return _binary(operations.DIV, x, y, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
+    operands = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
+    return apply(operations.DIV, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @_documented
@@ -344,7 +348,3 @@ def abs(
     """
     operands = {"x": np.asanyarray(np.absolute(as_real_float(x, "x")))}
     return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
-
-
-def _binary(operation: int, x: npt.ArrayLike, y: npt.ArrayLike, *rounding: Any) -> Any:
-    return apply(operation, {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}, *rounding)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import RealArray, as_real, check_value_out
-from lpsim.cpu.elementwise import decode_kernel
 from lpsim.elementwise import iterate, round_real, wrap_result
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
-from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
-from lpsim.shortcuts import Shortcut, decode_shortcut
+from lpsim.shortcuts import Shortcut, decoder
 
 __all__ = ["decode", "encode", "pack", "round", "unpack"]
 
@@ -158,6 +157,20 @@ def _as_codes(codes: npt.ArrayLike, fmt: Format) -> npt.NDArray[Any]:
     return array
 
 
+class _Decoding(NamedTuple):
+    fmt: Format
+    shortcut: Shortcut
+    code_dtype: np.dtype[Any]
+    carrier: np.dtype[Any]
+    any_integer: bool  # whether each integer of the dtype is a code
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _decoding(fmt: FormatLike) -> _Decoding:
+    fmt = as_format(fmt)
+    return _Decoding(fmt, decoder(fmt), fmt.code_dtype, fmt.carrier, fmt.bits == 8 * fmt.code_dtype.itemsize)
+
+
 def decode(codes: npt.ArrayLike, fmt: FormatLike, out: RealArray | None = None) -> Any:
     """Return the values that codes of a format stand for.
 
@@ -193,22 +206,25 @@ def decode(codes: npt.ArrayLike, fmt: FormatLike, out: RealArray | None = None) 
     >>> float(lp.decode(0xCECA, lp.float16))
     -27.15625
     """
-    fmt = as_format(fmt)
-    array = _as_codes(codes, fmt)
+    try:
+        fmt, (kernel, record, speed), code_dtype, carrier, any_integer = _decoding(fmt)  # type: ignore[arg-type]
+    except TypeError:  # no key of a cache
+        fmt, (kernel, record, speed), code_dtype, carrier, any_integer = _decoding(as_format(fmt))
+    plain = any_integer and type(codes) is np.ndarray and codes.dtype is code_dtype
+    array: npt.NDArray[Any] = codes if plain else _as_codes(codes, fmt)  # type: ignore[assignment]
     if out is None:
-        result: RealArray = np.empty(array.shape, fmt.carrier)
+        result: RealArray = np.empty(array.shape, carrier)
     else:
         result = check_value_out(out, array.shape, fmt)
         if np.may_share_memory(array, result):
             array = array.copy()
-    narrow = array.view(np.ndarray).astype(fmt.code_dtype, copy=False)
-    kernel, f, speed = decode_shortcut(fmt) or Shortcut(decode_kernel(), parameters(fmt), 1)
+    narrow = array.view(np.ndarray).astype(code_dtype, copy=False)
     iterate(
-        lambda chunk, start: kernel(chunk[0], chunk[1], f),
+        lambda chunk, start: kernel(chunk[0], chunk[1], record),
         [narrow],
-        [fmt.code_dtype],
+        [code_dtype],
         [result.view(np.ndarray)],
-        [fmt.carrier],
+        [carrier],
         ordered=False,
         speed=speed,
     )

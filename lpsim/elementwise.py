@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lpsim.arguments import RealArray, as_integer_pair, as_seed, broadcast_shape, check_out, check_value_out
 from lpsim.core.operations import ADD, ROUND
-from lpsim.core.params import Params
-from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE, operation_kernel
+from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.parameters import parameters
-from lpsim.rounding import as_overflow, as_rounding
-from lpsim.shortcuts import Shortcut, shortcut
+from lpsim.rounding import Rounding, as_overflow, as_rounding
+from lpsim.shortcuts import Shortcut, general, quickest
 
 __all__ = ["apply", "iterate", "round_real", "wrap_result"]
 
@@ -25,9 +24,7 @@ __all__ = ["apply", "iterate", "round_real", "wrap_result"]
 _GRAIN = 1 << 15
 _BUFFER = 1 << 14
 
-#: Elements up to which a call is more than its work.
-_FEW = 1 << 10
-
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)  # in native byte order, NumPy has one object each
 _NO_SEED = np.uint64(0)
 _NO_WORDS = np.empty(0, np.int64)
 _NO_FLAGS = np.empty(0, np.uint8)
@@ -50,10 +47,11 @@ def apply(
     stream: int = 0,
 ) -> Any:
     """Return an operation's results, rounded to ``fmt``, for named operands (float32 or float64)."""
-    if seed is None and bits is None and out is None and not flags:
-        small = _apply_to_few(operation, operands, (fmt, rounding, overflow, random_bits, tininess), codes)
-        if small is not None:
-            return small
+    if bits is None and not flags:
+        how = (fmt, rounding, overflow, random_bits, tininess)
+        plain = _apply_to_plain(operation, list(operands.values()), how, seed, out, codes, stream)
+        if plain is not None:
+            return plain
     fmt = as_format(fmt)
     mode = as_rounding(rounding)
     policy = as_overflow(overflow)
@@ -78,8 +76,10 @@ def apply(
         inputs = [_apart(array, result) for array in inputs]
     single = all(array.dtype.char == "f" for array in inputs)
     working = np.dtype(np.float32 if single else np.float64)
-    short = None if flags else shortcut(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
-    kernel, chosen, speed = short or _general(operation, f, randomness, bool(flags), codes)
+    if flags:
+        kernel, record, speed = general(operation, f, randomness, True, codes)
+    else:
+        kernel, record, speed = quickest(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
 
     def run(chunk: Sequence[RealArray], start: int) -> None:
         given, outputs = chunk[: len(inputs)], chunk[len(inputs) :]
@@ -87,7 +87,7 @@ def apply(
         word_chunk = outputs[0] if words is not None else _NO_WORDS
         out_chunk = outputs[words is not None]
         raised_chunk = outputs[-1] if flags else _NO_FLAGS
-        kernel(x, y, z, word_chunk, number, stream, start, out_chunk, raised_chunk, chosen)
+        kernel(x, y, z, word_chunk, number, stream, start, out_chunk, raised_chunk, record)
 
     arrays: list[RealArray] = list(inputs)
     dtypes: list[np.dtype[Any]] = [working] * len(inputs)
@@ -102,55 +102,89 @@ def apply(
     return value, raised if raised.ndim else raised[()]
 
 
-def _apply_to_few(operation: int, operands: dict[str, RealArray], mode: tuple[Any, ...], codes: bool) -> Any:
-    """Do what `apply` does for a few numbers in plain arrays of one shape, with little else to do; None: not for these.
+def _apply_to_plain(
+    operation: int,
+    arrays: list[RealArray],
+    how: tuple[Any, ...],
+    seed: Any,
+    out: Any,
+    codes: bool,
+    stream: int,
+) -> Any:
+    """Do what `apply` does for plain arrays of one shape and dtype, with little else to do; None: not for these.
 
     For arrays of a few elements, the general way to treat arrays takes many times as long as the work on them.
     """
-    arrays = list(operands.values())
-    first = arrays[0]
-    kind, shape = first.dtype.char, first.shape
-    if kind not in "fd" or first.size > _FEW:
+    dtype, shape = arrays[0].dtype, arrays[0].shape
+    if dtype is not _FLOAT32 and dtype is not _FLOAT64:
         return None
     for array in arrays:
-        flags = array.flags
-        plain = type(array) is np.ndarray and flags.c_contiguous and flags.aligned and array.dtype.isnative
-        if not plain or array.dtype.char != kind or array.shape != shape:
+        if array.dtype is not dtype or array.shape != shape or not _is_plain(array):
             return None
     try:
-        plan = _plan(operation, *mode, kind == "f", codes)
+        plan = _plan(operation, *how, dtype is _FLOAT32, codes)
     except TypeError:
         return None  # a format or a mode that is no key of a cache, or is wrong, and then is named by `apply`
-    if plan is None:
+    if plan.stochastic == (seed is None):
         return None
-    (kernel, chosen, _), dtype = plan
-    flat = []
-    for array in arrays:
-        view = array.reshape(-1) if array.ndim != 1 else array.view()
-        view.flags.writeable = False  # kernels compile for read-only arrays alone
-        flat.append(view)
-    x, y, z = flat[0], flat[min(1, len(flat) - 1)], flat[-1]
-    result = np.empty(shape, dtype)
-    kernel(x, y, z, _NO_WORDS, _NO_SEED, 0, 0, result.reshape(-1), _NO_FLAGS, chosen)
-    return result if shape else result[()]
+    (kernel, record, speed), out_dtype, stochastic = plan
+    number = np.uint64(as_seed(seed, Rounding.STOCHASTIC)) if stochastic else _NO_SEED
+    if out is None:
+        result = np.empty(shape, out_dtype)
+    elif (
+        isinstance(out, np.ndarray) and out.dtype is out_dtype and out.shape == shape and _is_plain(out, writeable=True)
+    ):
+        for array in arrays:
+            if array is not out and np.may_share_memory(array, out):
+                return None
+        result = out
+    else:
+        return None
+    x = y = z = _flat_read_only(arrays[0])
+    if len(arrays) > 1:
+        y, z = _flat_read_only(arrays[1]), _flat_read_only(arrays[-1])
+    to = result.reshape(-1)
+    if to.size < 2 * _GRAIN * speed:
+        kernel(x, y, z, _NO_WORDS, number, stream, 0, to, _NO_FLAGS, record)
+    else:
+
+        def run(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            kernel(x[part], y[part], z[part], _NO_WORDS, number, stream, start, to[part], _NO_FLAGS, record)
+
+        map_ranges(run, to.size, smallest=_GRAIN * speed)
+    return result if shape or out is not None else result[()]
+
+
+def _is_plain(array: RealArray, writeable: bool = False) -> bool:
+    flags = array.flags
+    aligned = flags.carray or (not writeable and flags.c_contiguous and flags.aligned)
+    return aligned and type(array) is np.ndarray
+
+
+def _flat_read_only(array: RealArray) -> RealArray:
+    view = array.reshape(-1) if array.ndim != 1 else array.view()
+    # Kernels compile for read-only arrays alone. By keyword, this takes twice as long.
+    view.setflags(False)  # type: ignore[call-arg]  # NumPy's stubs know keywords only
+    return view
+
+
+class _Plan(NamedTuple):
+    shortcut: Shortcut
+    dtype: np.dtype[Any]  # of results
+    stochastic: bool
 
 
 @functools.lru_cache(maxsize=1024, typed=True)
 def _plan(
     operation: int, fmt: Any, rounding: Any, overflow: Any, random_bits: Any, tininess: str, single: bool, codes: bool
-) -> tuple[Shortcut, np.dtype[Any]] | None:
-    """Return the kernel of a deterministic mode with its parameters, and the dtype of results; None in other modes."""
+) -> _Plan:
+    """Return what does an operation without flags, on float32 (``single``) or float64 operands."""
     fmt, mode, policy = as_format(fmt), as_rounding(rounding), as_overflow(overflow)
-    if mode.is_stochastic:
-        return None
     f = parameters(fmt, mode, policy, _as_random_bits(random_bits), tininess)
-    short = shortcut(operation, fmt, mode, policy, f.random_bits, single, NONE, codes)
-    return short or _general(operation, f, NONE, False, codes), fmt.code_dtype if codes else fmt.carrier
-
-
-def _general(operation: int, f: Params, randomness: int, flags: bool, codes: bool) -> Shortcut:
-    """Return the general kernel as if it were a short way."""
-    return Shortcut(operation_kernel(operation, randomness=randomness, flags=flags, codes=codes), f, 1)
+    randomness = COUNTER if mode.is_stochastic else NONE
+    chosen = quickest(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
+    return _Plan(chosen, fmt.code_dtype if codes else fmt.carrier, mode.is_stochastic)
 
 
 def iterate(
@@ -173,14 +207,11 @@ def iterate(
     if outputs[0].size == 0:
         return
     dtypes = [*input_dtypes, *output_dtypes[: len(outputs)]]
-    arrays = [np.broadcast_to(array, shape) for array in inputs] + outputs
-    if all(
-        array.flags.c_contiguous and array.flags.aligned and array.dtype == dtype and array.dtype.isnative
-        for array, dtype in zip(arrays, dtypes, strict=True)
-    ):
-        flat = [array.reshape(-1) for array in arrays]
-        for array in flat[: len(inputs)]:
-            array.flags.writeable = False
+    # np.broadcast_to takes microseconds.
+    arrays = [array if array.shape == shape else np.broadcast_to(array, shape) for array in inputs] + outputs
+    if all(map(_is_flat, arrays, dtypes)):
+        flat = [_flat_read_only(array) for array in arrays[: len(inputs)]]
+        flat += [array.reshape(-1) for array in outputs]
         map_ranges(
             lambda start, stop: run([array[start:stop] for array in flat], start),
             flat[0].size,
@@ -200,6 +231,11 @@ def iterate(
         _iterate_buffered(run, part, dtypes, len(inputs), first * row, ordered)
 
     map_ranges(run_rows, shape[0], smallest=max(_GRAIN * speed // row, 1))
+
+
+def _is_flat(array: RealArray, dtype: np.dtype[Any]) -> bool:
+    flags = array.flags
+    return flags.c_contiguous and flags.aligned and array.dtype == dtype and array.dtype.isnative
 
 
 def _iterate_buffered(
@@ -278,9 +314,11 @@ def _as_words(bits: Any, random_bits: int) -> RealArray:
     return words.astype(np.int64)
 
 
-def round_real(array: RealArray, argument: str, fmt: FormatLike, *rounding: Any, **kind: Any) -> Any:
+def round_real(
+    array: RealArray, argument: str, fmt: FormatLike, *rounding: Any, codes: bool = False, stream: int = 0
+) -> Any:
     """Round float32, float64 or 64-bit integers to values or codes, each once; the rest is as for `apply`."""
     if array.dtype.kind in "ui":
         high, low = as_integer_pair(array)
-        return apply(ADD, {argument: high, "its low half": low}, fmt, *rounding, **kind)
-    return apply(ROUND, {argument: array}, fmt, *rounding, **kind)
+        return apply(ADD, {argument: high, "its low half": low}, fmt, *rounding, codes=codes, stream=stream)
+    return apply(ROUND, {argument: array}, fmt, *rounding, codes=codes, stream=stream)

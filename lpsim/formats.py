@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NAMED_FORMATS", "SPECIALS", "Format", "FormatLike", "format", "p3109"]
+__all__ = ["MAX_EXPONENT_BITS", "NAMED_FORMATS", "SPECIALS", "Format", "FormatLike", "format"]
 
 #: Allowed values of ``Format.specials``.
 SPECIALS = ("ieee", "fn", "fnuz", "finite", "p3109", "p3109_finite")
 
-_MAX_EXPONENT_BITS = 11
+MAX_EXPONENT_BITS = 11
 _MAX_MANTISSA_BITS = 52
 
 
@@ -87,7 +87,7 @@ class Format:
     name: str | None = field(default=None, kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
-        self._check_integer("exponent_bits", 0, _MAX_EXPONENT_BITS)
+        self._check_integer("exponent_bits", 0, MAX_EXPONENT_BITS)
         self._check_integer("mantissa_bits", 0, _MAX_MANTISSA_BITS)
         for argument in ("subnormals", "signed"):
             if not isinstance(getattr(self, argument), (bool, np.bool_)):
@@ -292,6 +292,31 @@ class Format:
             start += f"B{self.bias}"
         return start + end
 
+    def params(
+        self, rounding: Any = "ties_to_even", overflow: Any = "ieee", random_bits: int = 32, tininess: str = "after"
+    ) -> Any:
+        """Return the format and a mode as a tuple of numbers, for `lpsim.jit`.
+
+        Parameters
+        ----------
+        rounding, overflow, random_bits, tininess
+            As for `lpsim.round`.
+
+        Returns
+        -------
+        tuple
+            A named tuple of int and float; of a type of its own for the stochastic modes.
+
+        Examples
+        --------
+        >>> import lpsim as lp
+        >>> float(lp.jit.mul(1.5, 1.5, lp.format("E3M2").params()))
+        2.0
+        """
+        from lpsim.parameters import jit_parameters
+
+        return jit_parameters(self, rounding, overflow, random_bits, tininess)
+
     def __str__(self) -> str:
         return self.name or self.spec
 
@@ -434,6 +459,8 @@ def _parse(text: str, argument: str) -> Format:
                 signed="unsigned" not in others,
             )
     if match := _P3109.fullmatch(key):
+        from lpsim.p3109 import p3109
+
         k, p, sign, domain = match.groups()
         return p3109(int(k), int(p), signed=sign != "u", extended=domain != "f")
     near = difflib.get_close_matches(key, _ALIASES, n=3)
@@ -441,59 +468,4 @@ def _parse(text: str, argument: str) -> Format:
     raise ValueError(
         f"{argument} is {text!r}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "
         f"'E4M3B11FNUZ', 'binary8p3', or a named format such as {', '.join(map(repr, NAMED_FORMATS))}{hint}"
-    )
-
-
-def p3109(k: int, p: int, signed: bool = True, extended: bool = True) -> Format:
-    """Return a format of the IEEE P3109 draft standard.
-
-    Parameters
-    ----------
-    k : int
-        Width of a code in bits, 3 to 16.
-    p : int
-        Precision: 1 to k - 1 in signed formats, 1 to k in unsigned ones.
-    signed : bool
-        Whether there are negative values.
-    extended : bool
-        Whether there are infinities.
-
-    Returns
-    -------
-    Format
-        Named as in the standard, such as ``"binary8p3se"``.
-
-    Raises
-    ------
-    ValueError
-        If ``k`` or ``p`` is out of range.
-
-    Notes
-    -----
-    Source: IEEE P3109 interim report on binary floating-point formats for machine learning, version 3: one NaN, no
-    negative zero, bias ``2**(k-p-1)`` (signed) or ``2**(k-p)`` (unsigned).
-
-    Examples
-    --------
-    >>> import lpsim as lp
-    >>> lp.p3109(8, 3).max
-    49152.0
-    """
-    for argument, value in (("k", k), ("p", p)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{argument} is {value!r}; allowed: an integer")
-    if not 3 <= k <= 16:
-        raise ValueError(f"k is {k}; allowed: 3 to 16")
-    smallest = max(1, k + (not signed) - _MAX_EXPONENT_BITS)
-    if not smallest <= p <= k - bool(signed):
-        raise ValueError(
-            f"p is {p}; allowed: {smallest} to {k - bool(signed)} for k={k} and signed={bool(signed)} "
-            f"(at most {_MAX_EXPONENT_BITS} exponent bits)"
-        )
-    return Format(
-        k - p + (not signed),
-        p - 1,
-        specials="p3109" if extended else "p3109_finite",
-        signed=bool(signed),
-        name=f"binary{k}p{p}{'s' if signed else 'u'}{'e' if extended else 'f'}",
     )

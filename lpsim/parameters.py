@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 from lpsim.core.nearest import NearestParams
-from lpsim.core.params import Params
+from lpsim.core.params import Params, stochastic
 from lpsim.core.rounding import MAX_RANDOM_BITS
 from lpsim.formats import Format
-from lpsim.rounding import TININESS, Overflow, Rounding
+from lpsim.rounding import TININESS, Overflow, Rounding, as_overflow, as_rounding
 
-__all__ = ["nearest_parameters", "parameters"]
+__all__ = ["jit_parameters", "nearest_parameters", "parameters"]
 
 
 def _negated(value: float) -> float:
@@ -100,6 +101,15 @@ def parameters(
         nan_code=-1 if fmt.nan_code is None else fmt.nan_code - ((fmt.nan_code >> 63) << 64),
         has_negative_zero=int(fmt.has_negative_zero),
     )
+
+
+def jit_parameters(fmt: Format, rounding: Any, overflow: Any, random_bits: Any, tininess: str) -> Any:
+    """Return what `Format.params` does."""
+    mode = as_rounding(rounding)
+    if isinstance(random_bits, bool) or not isinstance(random_bits, int):
+        raise TypeError(f"random_bits is {random_bits!r}; allowed: an integer")
+    f = parameters(fmt, mode, as_overflow(overflow), random_bits, tininess)
+    return stochastic(f) if mode.is_stochastic else f
 
 
 @functools.lru_cache(maxsize=1024)

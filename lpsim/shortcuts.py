@@ -11,23 +11,26 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from lpsim.core.operations import ADD, MUL, ROUND, SUB
+from lpsim.core.operations import ADD, DIV, FMA, MUL, ROUND, SQRT, SUB
 from lpsim.core.params import Params
-from lpsim.core.short import BITS, DIRECTED, EVEN, RANDOM, DecodeParams, ShortParams
-from lpsim.cpu.short import short_decode_kernel, short_kernel
-from lpsim.formats import Format
+from lpsim.core.short import BITS, DIRECTED, EVEN, EVEN_BITS, NATIVE, RANDOM, DecodeParams, ShortParams
+from lpsim.cpu.elementwise import NONE, decode_kernel, operation_kernel
+from lpsim.cpu.records import as_record
+from lpsim.cpu.short import FmaParams, narrow_fma_kernel, short_decode_kernel, short_kernel
+from lpsim.formats import Format, float64
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
 
-__all__ = ["Shortcut", "decode_shortcut", "shortcut"]
+__all__ = ["Shortcut", "decode_shortcut", "decoder", "general", "quickest", "shortcut"]
 
 
 class Shortcut(NamedTuple):
-    """A kernel, what it takes as parameters, and about how many times as fast as a general kernel it is."""
+    """A kernel, the record of its parameters, and about how many times as fast as a general kernel it is."""
 
     kernel: Callable[..., None]
-    parameters: Any
+    record: npt.NDArray[Any]
     speed: int
 
 
@@ -38,11 +41,10 @@ class _Lane(NamedTuple):
     integer: type[np.signedinteger[Any]]
     precision: int
     emax: int
-    speed: int
 
 
-_NARROW = _Lane(np.float32, np.int32, 24, 127, 16)
-_WIDE = _Lane(np.float64, np.int64, 53, 1023, 4)
+_NARROW = _Lane(np.float32, np.int32, 24, 127)
+_WIDE = _Lane(np.float64, np.int64, 53, 1023)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -67,6 +69,8 @@ def shortcut(
     single : bool
         Whether all operands are float32.
     """
+    if fmt == float64:
+        return _native_shortcut(operation, mode, policy, single, codes)
     ordinary = fmt.signed and fmt.subnormals and fmt.mantissa_bits > 0
     if not ordinary or not (single or operation == ROUND):
         return None
@@ -77,17 +81,63 @@ def shortcut(
     if mode == Rounding.TIES_TO_EVEN and _same(f.over_positive, f.infinity_positive):
         kind = EVEN
     lane = _WIDE
-    if single and kind != RANDOM and (operation == ROUND or (operation in (ADD, SUB) and kind == EVEN)):
+    if single and kind != RANDOM and (operation == ROUND or kind == EVEN):
         if _admits(_NARROW, fmt):
-            lane = _NARROW
+            # A product that overflows is one term of a sum that need not.
+            lane = _WIDE if operation == FMA and fmt.emax >= 100 else _NARROW
+        elif operation not in (ROUND, ADD, SUB):
+            pass  # the errors of products and residuals underflow
         elif fmt.emin == -126 and fmt.emax <= 127 and fmt.precision <= (23 if operation == ROUND else 22):
             # As wide as binary32 in exponents: its representations are the format's, with some more digits.
-            lane, kind = _NARROW, BITS
-    if kind != BITS and not _admits(lane, fmt):
+            infinite = kind == EVEN and f.infinity_positive == math.inf and fmt.emax == _NARROW.emax
+            lane, kind = _NARROW, EVEN_BITS if infinite else BITS
+    if kind not in (BITS, EVEN_BITS) and not _admits(lane, fmt):
         return None
+    if operation == FMA and lane is _NARROW:
+        both = FmaParams(*(_short_parameters(fmt, mode, f, one) for one in (_NARROW, _WIDE)))
+        return Shortcut(narrow_fma_kernel(), as_record(both), _speed(operation, lane, kind))
     sticky = fmt.precision > 24
     kernel = short_kernel(operation, wide=lane is _WIDE, kind=kind, sticky=sticky, randomness=randomness, codes=codes)
-    return Shortcut(kernel, _short_parameters(fmt, mode, f, lane), lane.speed)
+    return Shortcut(kernel, as_record(_short_parameters(fmt, mode, f, lane)), _speed(operation, lane, kind))
+
+
+def general(operation: int, f: Params, randomness: int, flags: bool, codes: bool) -> Shortcut:
+    """Return the general kernel as if it were a short way."""
+    return Shortcut(operation_kernel(operation, randomness=randomness, flags=flags, codes=codes), as_record(f), 1)
+
+
+def quickest(
+    operation: int,
+    fmt: Format,
+    mode: Rounding,
+    policy: Overflow,
+    random_bits: int,
+    single: bool,
+    randomness: int,
+    codes: bool,
+) -> Shortcut:
+    """Return the short way, as `shortcut` does, or else the general kernel."""
+    short = shortcut(operation, fmt, mode, policy, random_bits, single, randomness, codes)
+    return short or general(operation, parameters(fmt, mode, policy, random_bits), randomness, False, codes)
+
+
+def _speed(operation: int, lane: _Lane, kind: int) -> int:
+    """Return about how many times as fast as a general kernel a short way is, as measured in cache."""
+    if lane is _NARROW:
+        return 32 if operation == ROUND else 10 if operation in (DIV, FMA, SQRT) else 16
+    speed = 8 if kind in (EVEN, NATIVE) else 6
+    return 2 * speed if operation == ROUND and kind != RANDOM else speed
+
+
+def _native_shortcut(operation: int, mode: Rounding, policy: Overflow, single: bool, codes: bool) -> Shortcut | None:
+    """Return the short way to binary64: float32 operands have results in its range, and errors that it holds."""
+    f = parameters(float64, mode, policy)
+    single = single or operation == ROUND
+    native = mode == Rounding.TIES_TO_EVEN and f.over_positive == f.infinity_positive == math.inf
+    if mode.is_stochastic or not (single or native):
+        return None
+    kernel = short_kernel(operation, wide=True, kind=NATIVE, sticky=not native, randomness=NONE, codes=codes)
+    return Shortcut(kernel, as_record(_short_parameters(float64, mode, f, _WIDE)), _speed(operation, _WIDE, NATIVE))
 
 
 def _same(a: float, b: float) -> bool:
@@ -191,4 +241,9 @@ def decode_shortcut(fmt: Format) -> Shortcut | None:
         infinity_code=integer(f.infinity_code),
         nan_code=_wrapped(f.nan_code, integer),
     )
-    return Shortcut(short_decode_kernel(wide=lane is _WIDE), params, lane.speed)
+    return Shortcut(short_decode_kernel(wide=lane is _WIDE), as_record(params), 16 if lane is _NARROW else 8)
+
+
+def decoder(fmt: Format) -> Shortcut:
+    """Return the short way to decode, as `decode_shortcut` does, or else the general kernel."""
+    return decode_shortcut(fmt) or Shortcut(decode_kernel(), as_record(parameters(fmt)), 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lpsim.formats import NAMED_FORMATS, Format, p3109
+from lpsim.formats import NAMED_FORMATS, Format
+from lpsim.p3109 import p3109
 from lpsim.rounding import Rounding
 from lpsim.testing.strategies import continued_magnitude, floats, formats, modes, operands, reals, values
 

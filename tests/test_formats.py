@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from strategies import SAMPLE_FORMATS, continued_magnitude, formats
 
 from lpsim import formats as lpf
-from lpsim.formats import NAMED_FORMATS, Format, p3109
+from lpsim.formats import NAMED_FORMATS, Format
+from lpsim.p3109 import p3109
 
 # Facts.
 

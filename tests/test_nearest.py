@@ -16,7 +16,7 @@ from lpsim.parameters import nearest_parameters
 def _round_all(x, f):  # type: ignore[no-untyped-def]
     out = np.empty_like(x)
     for i in range(x.size):
-        out[i] = nearest_by_bits(x[i], f) if f.by_bits else nearest_by_addition(x[i], f)
+        out[i] = nearest_by_bits(x[i], f.shift) if f.by_bits else nearest_by_addition(x[i], f)
     return out
 
 

@@ -12,7 +12,8 @@ from comparing import DIVIDE_BY_ZERO, INEXACT, INVALID, NONE, OVERFLOW, UNDERFLO
 
 from lpsim import formats as lpf
 from lpsim import reference
-from lpsim.formats import Format, p3109
+from lpsim.formats import Format
+from lpsim.p3109 import p3109
 from lpsim.rounding import Flag, Rounding
 
 INF, NAN = math.inf, math.nan

@@ -13,12 +13,13 @@ import lpsim as lp
 from lpsim import elementwise
 from lpsim.core.operations import ADD, ROUND
 from lpsim.cpu.elementwise import NONE, decode_kernel
+from lpsim.cpu.records import as_record
 from lpsim.parameters import parameters
 from lpsim.shortcuts import shortcut
 
 FORMATS = ["half", "bf16", "tf32", "e4m3fn", "e5m2", "e3m4", "e2m1fn", "E6M9", "E8M22", "fp32", "e4m3fnuz", "E10M40"]
-FORMATS += ["E8M7FN", "E5M10B130", "E1M6", "binary8p3", "e5m2fnuz", "E8M10"]
-WITHOUT = ["E3M0", "E5M10_nosubnormals", "E8M0", "E5M2_unsigned", "double"]
+FORMATS += ["double", "E6M21", "E7M21B63FN", "E8M7FN", "E5M10B130", "E1M6", "binary8p3", "e5m2fnuz", "E8M10"]
+WITHOUT = ["E3M0", "E5M10_nosubnormals", "E8M0", "E5M2_unsigned"]
 DETERMINISTIC = [mode for mode in lp.Rounding if not mode.is_stochastic]
 ARITHMETIC = {"add": 2, "sub": 2, "mul": 2, "div": 2, "sqrt": 1, "fma": 3}
 
@@ -122,6 +123,66 @@ def test_arithmetic(name: str, operation: str) -> None:
             assert_identical(got, expected, *operands)
 
 
+@pytest.mark.parametrize("operation", ARITHMETIC)
+def test_binary64_of_binary64(operation: str) -> None:
+    rng = np.random.default_rng(4)
+    x = numbers(lp.float64, np.float64)
+    operands = [x, *(rng.permutation(x) for _ in range(ARITHMETIC[operation] - 1))]
+    compute = getattr(lp, operation)
+    for policy in ("ieee", "to_infinity", "saturate"):
+        got, expected = (
+            compute(*operands, "double", overflow=policy),
+            compute(*operands, "double", overflow=policy, flags=True)[0],
+        )
+        assert_identical(got, expected, *operands)
+
+
+def near_middles(rng: np.random.Generator, size: int) -> tuple[Array, Array, Array]:
+    """Factors, and addends for which binary32 fused multiply-adds are near a middle of 22 to 24 digits."""
+
+    def significands() -> Array:
+        top = rng.integers(0, 1 << 24, size, dtype=np.int64) >> rng.integers(0, 24, size)
+        return (1 << 23 | top << rng.integers(0, 20, size) & 0x7FFFFF).astype(np.float64)
+
+    x = (significands() * np.exp2(rng.integers(-40, 10, size))).astype(np.float32)
+    y = (significands() * np.exp2(rng.integers(-40, 10, size))).astype(np.float32)
+    product = x.astype(np.float64) * y
+    place = np.exp2(np.floor(np.log2(product)) - 23)
+    halves = rng.integers(-8, 9, size) / 2 * place
+    small = rng.integers(-3, 4, size) * place * np.exp2(rng.integers(-26, 1, size))
+    rest = product - product.astype(np.float32)
+    kinds = [
+        halves + small,
+        halves - rest + small,
+        small - product,
+        halves - product,
+        -product * (1 + rng.integers(-5, 6, size) * 2.0**-24),
+        rng.integers(-9, 10, size) * product * np.exp2(rng.integers(-3, 25, size)),
+        significands() * np.exp2(rng.integers(-30, 10, size)) * place,
+    ]
+    z = np.choose(rng.integers(0, len(kinds), size), kinds).astype(np.float32)
+    return x * rng.choice(np.float32([-1, 1]), size), y, z * rng.choice(np.float32([-1, 1]), size)
+
+
+@pytest.mark.parametrize("name", ["half", "E6M21", "E6M20", "E5M2"])
+def test_fused_multiply_adds_in_binary32(name: str) -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        x, y, z = near_middles(rng, 500_000)
+        assert_identical(lp.fma(x, y, z, name), lp.fma(x, y, z, name, flags=True)[0], x, y, z)
+
+
+def test_tiny_products_in_one_block() -> None:
+    rng = np.random.default_rng(6)
+    x, y, z = (rng.normal(size=3000).astype(np.float32) for _ in range(3))
+    x[1500], y[1500], z[1500] = 2.0**-140, 2.0**-120, 1 + 2.0**-11  # a middle of half, and what decides it
+    x[2900], y[2900] = 0, np.inf
+    out = lp.fma(x, y, z, "half")
+    assert_identical(out, lp.fma(x, y, z, "half", flags=True)[0], x, y, z)
+    assert out[1500] == 1 + 2.0**-10
+    assert_identical(lp.fma(x, y, z, "half", out=x), out)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_there_is_a_short_way(name: str) -> None:
     for operation in (ROUND, ADD):
@@ -186,7 +247,7 @@ def test_decode(name: str) -> None:
         codes &= top
     codes = codes.astype(fmt.code_dtype)
     expected = np.empty(codes.size, fmt.carrier)
-    decode_kernel()(codes, expected, parameters(fmt))
+    decode_kernel()(codes, expected, as_record(parameters(fmt)))
     assert_identical(lp.decode(codes, fmt), expected, codes)
 
 
@@ -204,7 +265,7 @@ def test_ends_of_the_exponent_range(specials: str) -> None:
                     continue
                 codes = np.arange(1 << fmt.bits, dtype=fmt.code_dtype)
                 expected = np.empty(codes.size, fmt.carrier)
-                decode_kernel()(codes, expected, parameters(fmt))
+                decode_kernel()(codes, expected, as_record(parameters(fmt)))
                 values = lp.decode(codes, fmt)
                 assert_identical(values, expected, codes)
                 for dtype in (np.float32, np.float64):

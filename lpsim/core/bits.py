@@ -17,6 +17,7 @@ __all__ = [
     "MAGNITUDE_MASK",
     "bits_of",
     "decompose",
+    "divide",
     "float_of",
     "fma",
     "power_of_two",
@@ -164,6 +165,27 @@ def _llvm_fma(typing_context: Any, x: Any, y: Any, z: Any) -> Any:
 def _fma_overload(x: Any, y: Any, z: Any) -> Any:
     def implementation(x: Any, y: Any, z: Any) -> Any:
         return _llvm_fma(x, y, z)
+
+    return implementation
+
+
+def divide(x: Any, y: Any) -> Any:
+    """Return ``x / y`` of binary64 numbers by IEEE 754: users' compiled code would raise an error where y is zero."""
+    with np.errstate(all="ignore"):
+        return np.float64(x) / np.float64(y)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _llvm_divide(typing_context: Any, x: Any, y: Any) -> Any:
+    if isinstance(x, types.Float) and x == y:
+        return x(x, x), lambda context, builder, signature, arguments: builder.fdiv(*arguments)
+    return None
+
+
+@overload(divide, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _divide_overload(x: Any, y: Any) -> Any:
+    def implementation(x: Any, y: Any) -> Any:
+        return _llvm_divide(np.float64(x), np.float64(y))
 
     return implementation
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.core.bits import decompose, fma, is_finite, is_negative, is_signalling, power_of_two
+from lpsim.core.bits import decompose, divide, fma, is_finite, is_negative, is_signalling, power_of_two
 from lpsim.core.jit import core_function
 
 __all__ = ["exact_add", "exact_div", "exact_fma", "exact_mul", "exact_round", "exact_sqrt", "exact_sub"]
@@ -110,9 +110,9 @@ def exact_div(x: Any, y: Any, f: Any) -> Any:
     by_zero = y == _ZERO
     divisor = _ONE if by_zero else abs(my)
     numerator = -mx if my < _ZERO else mx
-    head = numerator / divisor
+    head = divide(numerator, divisor)
     rest = fma(-head, divisor, numerator)
-    plain = np.float64(x / y)
+    plain = divide(x, y)
     special = (not (is_finite(x) & is_finite(y))) | (head == _ZERO) | by_zero
     flags = _invalid(plain, (x != x) | (y != y), is_signalling(x) | is_signalling(y))
     flags |= _DIVIDE_BY_ZERO if by_zero & is_finite(x) & (x != _ZERO) else np.int64(0)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpsim.core.bits import fma
+from lpsim.core.bits import fma, shift_left, shift_right
 from lpsim.core.jit import by_size, core_function
 
 __all__ = [
@@ -53,16 +53,16 @@ def nearest_by_addition(x: Any, f: Any) -> Any:
 
 
 @core_function
-def nearest_by_bits(x: Any, f: Any) -> Any:
-    """Round x in its representation, for formats with the exponent range of binary32, whose infinity is theirs.
+def nearest_by_bits(x: Any, shift: Any) -> Any:
+    """Round a binary32 number in its representation, of which a format with its exponents lacks ``shift`` bits.
 
-    Overflow and the sign of zero come out right, infinities and quiet NaNs stay.
+    For formats whose infinity is that of binary32: overflow and the sign of zero come out right, infinities and quiet
+    NaNs of the usual payload stay.
     """
-    bits = np.float32(x).view(np.int32)
-    last = np.int32(_ONE << np.int32(f.shift))
-    below_half = np.int32((last >> _ONE) - _ONE)
-    # Selects rather than shifts, which keeps this in 32 bits.
-    increment = np.int32(below_half + _ONE) if np.int32(bits & last) != 0 else below_half
+    bits, shift = np.float32(x).view(np.int32), np.int32(shift)
+    last = shift_left(_ONE, shift)
+    # An odd last place of the format adds to what decides a tie.
+    increment = np.int32(np.int32(shift_right(last, _ONE) - _ONE) + np.int32(shift_right(bits, shift) & _ONE))
     return np.int32(np.int32(bits + increment) & -last).view(np.float32)
 
 
@@ -132,7 +132,7 @@ def truncated(x: Any, error: Any) -> Any:
 def round_nearest(x: Any, f: Any) -> Any:
     """Round x, any binary32 number, as `lpsim.core.rounding` does under `Overflow.IEEE`."""
     if f.by_bits != 0:
-        rounded = nearest_by_bits(x, f)
+        rounded = nearest_by_bits(x, f.shift)
     else:
         largest, overflow = np.float32(f.max), np.float32(f.overflow)
         magnitude = abs(x)

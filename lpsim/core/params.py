@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import namedtuple
+from typing import Any, NamedTuple
 
-__all__ = ["Params"]
+__all__ = ["Params", "StochasticParams", "stochastic"]
 
 
 class Params(NamedTuple):
@@ -52,3 +53,12 @@ class Params(NamedTuple):
     infinity_code: int  # -1: none
     nan_code: int
     has_negative_zero: int
+
+
+#: The same, of a stochastic mode: a type of its own, by which compiled code tells that it needs random integers.
+StochasticParams: Any = namedtuple("StochasticParams", Params._fields)  # type: ignore[misc]
+
+
+def stochastic(f: Params) -> Any:
+    """Return parameters as those of a stochastic mode."""
+    return StochasticParams(**f._asdict())

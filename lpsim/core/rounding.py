@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.core.bits import FRACTION_MASK, IMPLICIT_BIT, MAGNITUDE_MASK, bits_of, float_of, fma, scale
+from lpsim.core.bits import FRACTION_MASK, IMPLICIT_BIT, MAGNITUDE_MASK, bits_of, divide, float_of, fma, scale
 from lpsim.core.jit import core_function
 
 __all__ = ["MAX_RANDOM_BITS", "round_parts", "round_parts_stochastic"]
@@ -188,7 +188,7 @@ def round_parts_stochastic(parts: Any, word: Any, f: Any) -> Any:
     rest, divisor, tail, root = parts[1], parts[2], parts[3], parts[4]
     negative, significand, exponent, beyond, nearest = _truncate(parts)
     # fraction * 2**53, rounded down: a float64 quotient, and the sign of what it misses.
-    quotient = rest / divisor
+    quotient = divide(rest, divisor)
     missed = fma(-quotient, divisor, rest)
     missed = fma(-quotient * root, quotient, missed)
     missed = tail if missed == _ZERO else missed

@@ -12,28 +12,33 @@ import numpy as np
 
 from lpsim.core.bits import bits_of, float_of, fma, shift_left, shift_right
 from lpsim.core.jit import by_size, core_function
-from lpsim.core.nearest import binade, nearest_by_fma
-from lpsim.core.operations import DIV, FMA, MUL, ROUND, SQRT, SUB
+from lpsim.core.nearest import binade, nearest_by_bits, nearest_by_fma
 
 __all__ = [
     "BITS",
     "DIRECTED",
     "EVEN",
+    "EVEN_BITS",
+    "NATIVE",
     "RANDOM",
     "DecodeParams",
     "ShortParams",
+    "native_value",
     "rounded_magnitude",
     "short_code",
-    "short_result",
     "short_value",
 ]
 
 #: How to choose between neighbours: ties to even, with an infinity's value for what is beyond the range; any
-#: deterministic mode in the representation of a binary32 number; any deterministic mode; a stochastic mode.
+#: deterministic mode in the representation of a binary32 number; any deterministic mode; a stochastic mode; ties to
+#: even in the representation of a binary32 number, for formats whose infinity is the end of their range; binary64
+#: itself, in any deterministic mode, from a result rounded to nearest and the sign of its error.
 EVEN = 0
 BITS = 1
 DIRECTED = 2
 RANDOM = 3
+EVEN_BITS = 4
+NATIVE = 5
 
 
 class ShortParams(NamedTuple):
@@ -146,17 +151,38 @@ def _by_bits(magnitude: Any, negative: Any, f: Any) -> Any:
 
 
 @core_function
+def native_value(result: Any, error: Any, f: Any) -> Any:
+    """Round result + error in the deterministic mode that f describes to binary64, to which result is the nearest.
+
+    A NaN as the error is one of zero.
+    """
+    negative, bits = result < 0, bits_of(result)
+    outward = (error < 0) == negative
+    neighbour = float_of(bits + np.int64(1) if outward else bits - np.int64(1))
+    limit = f.up_positive if outward else f.down_positive
+    if negative:
+        limit = f.up_negative if outward else f.down_negative
+    stays = (f.to_odd != 0) & ((bits & np.int64(1)) != 0)
+    moves = (abs(error) > limit * abs(neighbour - result)) & (not stays)
+    rounded = neighbour if moves else result
+    return np.copysign(f.infinity, result) if abs(result) == np.inf else rounded
+
+
+@core_function
 def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
     """Return the magnitude of x rounded as ``kind`` says, or of what stands for it beyond the range.
 
     Of a NaN it may be anything.
     """
     largest, negative, magnitude = f.max, x < 0, abs(x)
+    if kind == EVEN_BITS:
+        return nearest_by_bits(magnitude, f.lost)
+    if kind == EVEN:
+        rounded = nearest_by_fma(magnitude, f.lowest, f.constant)
+        # What overflows on the way becomes infinity or NaN, which is not below either.
+        return rounded if rounded <= largest else f.infinity
     # Twice the largest value is in the range of the short ways, and beyond that of the format.
     clamped = largest + largest if magnitude > largest + largest else magnitude
-    if kind == EVEN:
-        rounded = nearest_by_fma(clamped, f.lowest, f.constant)
-        return f.infinity if rounded > largest else rounded
     if kind == BITS:
         rounded = lane(_by_bits(magnitude, negative, f))
     elif kind == DIRECTED:
@@ -171,7 +197,7 @@ def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
 @core_function
 def short_code(magnitude: Any, negative: Any, nan: Any, kind: Any, f: Any, integer: Any) -> Any:
     """Return the code, an integer of the lane's size, of a magnitude of the format and a sign."""
-    if kind == BITS:
+    if kind in (BITS, EVEN_BITS, NATIVE):
         code = shift_right(_bits(magnitude), f.lost)
     else:
         power = max(binade(magnitude), f.lowest)
@@ -213,65 +239,3 @@ def short_value(code: Any, f: Any, lane: Any, integer: Any) -> Any:
     nan = ((magnitude_code > f.max_code) & (magnitude_code != f.infinity_code)) | (code == f.nan_code)
     value = -magnitude if integer(code & f.sign_code) != 0 else magnitude
     return lane(np.nan) if nan else value
-
-
-@core_function
-def _two_sum_error(a: Any, b: Any, total: Any) -> Any:
-    virtual = total - a
-    return (a - (total - virtual)) + (b - virtual)
-
-
-@core_function
-def _to_odd_32(x: Any, error: Any) -> Any:
-    bits = _bits_32(x)
-    truncated = np.int32(bits + np.int32(np.int32(_bits_32(error) ^ bits) >> np.int32(31)))
-    return np.int32(truncated | np.int32(1) if abs(error) > 0 else bits).view(np.float32)
-
-
-@core_function
-def _to_odd_64(x: Any, error: Any) -> Any:
-    bits = bits_of(x)
-    truncated = bits + ((bits_of(error) ^ bits) >> np.int64(63))
-    return np.int64(truncated | np.int64(1) if abs(error) > 0 else bits).view(np.float64)
-
-
-#: Return x + error rounded to odd, from x, which is x + error rounded to nearest (or infinite, or NaN).
-_to_odd = by_size(_to_odd_32, _to_odd_64)
-
-
-@core_function
-def short_result(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: Any) -> Any:
-    """Return a number that rounds to a format as an operation's exact result on binary32 operands does.
-
-    In binary64, nothing here overflows or underflows. Products of two are exact. Sums, and results of the
-    other operations if ``sticky``, are rounded to odd, to 53 bits: rounded once more, to a format of at most 51
-    digits, these give what the exact result does, whatever the mode (Boldo and Melquiond,
-    doi:10.1109/TC.2007.70819). The same holds for sums in binary32, 24 bits and formats of at most 22 digits if what
-    overflows there rounds as infinity does: no sum underflows.
-
-    Not ``sticky`` is for formats of p <= 24 digits, where rounding to nearest does the same for quotients and roots.
-    What matters is on which side of a number m of at most p + 1 = 25 digits (a value or a middle) the exact result
-    is, or whether it is m. A quotient x / y differs from m by ``(x - m * y) / y``: the numerator is zero, or at least
-    one in the last of the 49 places of m * y, which is more than 2**-50 of the quotient. A root differs from m by
-    ``(x - m**2) / (root + m)``: zero, or at least one in the last of the 50 places of m**2, more than 2**-51 of the
-    root. Either is beyond the half place, 2**-53, by which rounding to nearest moves a result.
-    """
-    if operation == ROUND:
-        return x
-    if operation == MUL:
-        return x * y
-    if operation == DIV:
-        quotient = x / y
-        residual = fma(-quotient, y, x)
-        return _to_odd(quotient, residual if y > 0 else -residual) if sticky else quotient
-    if operation == SQRT:
-        root = np.sqrt(x)
-        return _to_odd(root, fma(-root, root, x)) if sticky else root
-    a, b = x, y
-    if operation == FMA:
-        a, b = x * y, z
-    elif operation == SUB:
-        b = -y
-    a, b = a * sum_sign, b * sum_sign
-    total = a + b
-    return _to_odd(total, _two_sum_error(a, b, total)) * sum_sign

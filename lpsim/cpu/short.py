@@ -4,16 +4,46 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from lpsim.core.jit import core_function
+from lpsim.core.operations import FMA
 from lpsim.core.random import random_integer, stream_key, word_at
-from lpsim.core.short import DIRECTED, rounded_magnitude, short_code, short_result, short_value
+from lpsim.core.results import binary64_pair, binary64_result, narrow_result, product_is_tiny, wide_result
+from lpsim.core.short import (
+    DIRECTED,
+    EVEN,
+    NATIVE,
+    DecodeParams,
+    ShortParams,
+    native_value,
+    rounded_magnitude,
+    short_code,
+    short_value,
+)
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 from lpsim.cpu.elementwise import COUNTER, GIVEN
+from lpsim.cpu.records import record_reader
 
-__all__ = ["short_decode_kernel", "short_kernel"]
+__all__ = ["FmaParams", "narrow_fma_kernel", "short_decode_kernel", "short_kernel"]
+
+#: Elements whose products are looked at together.
+_BLOCK = 1024
+
+
+class FmaParams(NamedTuple):
+    """What `narrow_fma_kernel` takes, for either lane."""
+
+    narrow: ShortParams
+    wide: ShortParams
+
+
+_short_params = record_reader(ShortParams)
+_decode_params = record_reader(DecodeParams)
+_narrow_params = record_reader(ShortParams, "narrow")
+_wide_params = record_reader(ShortParams, "wide")
 
 
 def _types(wide: bool) -> tuple[Any, Any]:
@@ -21,10 +51,24 @@ def _types(wide: bool) -> tuple[Any, Any]:
     return (np.float64, np.int64) if wide else (np.float32, np.int32)
 
 
+@core_function
+def _rounded(result: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
+    """Return the rounded magnitude, the number with its sign, and whether it is a NaN."""
+    magnitude = rounded_magnitude(result, word, kind, f, lane)
+    return magnitude, np.copysign(magnitude, result) + f.zero, (result != result) | (magnitude != magnitude)
+
+
+@core_function
+def _value(result: Any, f: Any, lane: Any) -> Any:
+    """Round to nearest, ties to even."""
+    _, signed, nan = _rounded(result, np.int64(0), EVEN, f, lane)
+    return lane(np.nan) if nan else signed
+
+
 def short_kernel(
     operation: int, *, wide: bool, kind: int, sticky: bool, randomness: int, codes: bool
 ) -> Callable[..., None]:
-    """Return ``kernel(x, y, z, words, seed, stream, start, out, raised, params)``, as `operation_kernel` does.
+    """Return ``kernel(x, y, z, words, seed, stream, start, out, raised, record)``, as `operation_kernel` does.
 
     Parameters
     ----------
@@ -35,9 +79,13 @@ def short_kernel(
     kind : int
         How to round, of `lpsim.core.short`.
     sticky : bool
-        See `short_result`.
+        See `wide_result`. For `NATIVE`: any mode, for float32 operands; otherwise ties to even, for all.
     randomness, codes
         As for `operation_kernel`.
+
+    Notes
+    -----
+    The record is that of `lpsim.core.short.ShortParams`.
     """
     return _build(operation, wide, kind, sticky, randomness, codes, source_fingerprint())
 
@@ -49,21 +97,32 @@ def _build(
     lane, integer = _types(wide)
 
     def kernel(
-        x: Any, y: Any, z: Any, words: Any, seed: Any, stream: Any, start: Any, out: Any, raised: Any, f: Any
+        x: Any, y: Any, z: Any, words: Any, seed: Any, stream: Any, start: Any, out: Any, raised: Any, record: Any
     ) -> None:
         assert fingerprint >= 0
+        f = _short_params(record)
         key = stream_key(seed, stream)
-        sum_sign = f.sum_sign if kind == DIRECTED else lane(1)
+        sum_sign = f.sum_sign if kind in (DIRECTED, NATIVE) else lane(1)
         for i in range(out.size):
-            result = short_result(operation, lane(x[i]), lane(y[i]), lane(z[i]), sum_sign, sticky)
+            a, b, c, error = lane(x[i]), lane(y[i]), lane(z[i]), lane(0)
+            if kind == NATIVE and sticky:
+                result, error = binary64_pair(operation, a, b, c, sum_sign)
+            elif kind == NATIVE:
+                result = binary64_result(operation, a, b, c)
+            elif wide:
+                result = wide_result(operation, a, b, c, sum_sign, sticky)
+            else:
+                result = narrow_result(operation, a, b, c)
             word = np.int64(0)
             if randomness == COUNTER:
                 word = random_integer(word_at(key, start + i), f)
             elif randomness == GIVEN:
                 word = words[i]
-            magnitude = rounded_magnitude(result, word, kind, f, lane)
-            signed = np.copysign(magnitude, result) + f.zero
-            nan = (result != result) | (magnitude != magnitude)
+            if kind == NATIVE:
+                signed = native_value(result, error, f)
+                magnitude, nan = abs(signed), signed != signed
+            else:
+                magnitude, signed, nan = _rounded(result, word, kind, f, lane)
             if codes:
                 out[i] = short_code(magnitude, np.copysign(lane(1), signed) < 0, nan, kind, f, integer)
             else:
@@ -73,8 +132,42 @@ def _build(
     return compile_kernel(kernel)
 
 
+def narrow_fma_kernel() -> Callable[..., None]:
+    """Return a kernel as `short_kernel` does: of fused multiply-adds in float32, ties to even.
+
+    In blocks where a product is too small for that, it works in float64. The record is that of `FmaParams`.
+    """
+    return _build_narrow_fma(source_fingerprint())
+
+
+@functools.cache
+def _build_narrow_fma(fingerprint: int) -> Callable[..., None]:
+    def kernel(
+        x: Any, y: Any, z: Any, words: Any, seed: Any, stream: Any, start: Any, out: Any, raised: Any, record: Any
+    ) -> None:
+        assert fingerprint >= 0
+        narrow, wide = _narrow_params(record), _wide_params(record)
+        for begin in range(0, out.size, _BLOCK):
+            # Slices, whose indices start at 0: others might be negative, which keeps loops from being vectorised.
+            end = min(begin + _BLOCK, out.size)
+            xs, ys, zs, outs = x[begin:end], y[begin:end], z[begin:end], out[begin:end]
+            tiny = False
+            for i in range(outs.size):
+                tiny |= product_is_tiny(xs[i], ys[i])
+            if tiny:
+                for i in range(outs.size):
+                    a, b, c = np.float64(xs[i]), np.float64(ys[i]), np.float64(zs[i])
+                    result = wide_result(FMA, a, b, c, np.float64(1), False)
+                    outs[i] = _value(result, wide, np.float64)
+            else:
+                for i in range(outs.size):
+                    outs[i] = _value(narrow_result(FMA, xs[i], ys[i], zs[i]), narrow, np.float32)
+
+    return compile_kernel(kernel)
+
+
 def short_decode_kernel(*, wide: bool) -> Callable[..., None]:
-    """Return ``kernel(codes, out, params)``, as `decode_kernel` does, with DecodeParams."""
+    """Return ``kernel(codes, out, record)``, as `decode_kernel` does, with the record of DecodeParams."""
     return _build_decode(wide, source_fingerprint())
 
 
@@ -82,8 +175,9 @@ def short_decode_kernel(*, wide: bool) -> Callable[..., None]:
 def _build_decode(wide: bool, fingerprint: int) -> Callable[..., None]:
     lane, integer = _types(wide)
 
-    def kernel(codes: Any, out: Any, f: Any) -> None:
+    def kernel(codes: Any, out: Any, record: Any) -> None:
         assert fingerprint >= 0
+        f = _decode_params(record)
         for i in range(out.size):
             out[i] = short_value(codes[i], f, lane, integer)
 

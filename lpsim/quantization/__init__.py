@@ -6,15 +6,44 @@ knows its codes as the tool packs them, its bytes and its values.
 
 from __future__ import annotations
 
+import functools
+
+from lpsim.quantization.affine import CONVENTIONS, Affine, affine
 from lpsim.quantization.blocks import MX_SCHEMES, BlockFloat, bfp, block_float, mx
+from lpsim.quantization.codebooks import (
+    NF4_TABLE,
+    Codebook,
+    bnb_fp4,
+    codebook,
+    dynamic8,
+    dynamic_map,
+    nf,
+    nf4,
+    normal_map,
+)
 from lpsim.quantization.gptq import GPTQ, gptq
 from lpsim.quantization.hessian import Hessian
+from lpsim.quantization.int8 import EETQ, Activations, LLMInt8, eetq, llm_int8
+from lpsim.quantization.integer_products import integer_matmul
+from lpsim.quantization.linear import linear
 from lpsim.quantization.names import NAMED_SCHEMES, SchemeLike, get
 from lpsim.quantization.nvfp4 import NVFP4, nvfp4
 from lpsim.quantization.quantized import QuantizationError, Quantized, fake_quantize, quantize
 from lpsim.quantization.scheme import Layout, Parts, Scheme, scheme_from_dict
 from lpsim.quantization.words import pack_words, unpack_words
 
+NAMED_SCHEMES.update(
+    {
+        "affine": affine,
+        "int8": affine,
+        "int4": functools.partial(affine, 4),
+        "llm_int8": llm_int8,
+        "eetq": eetq,
+        "nf4": nf4,
+        "bnb_fp4": bnb_fp4,
+        "dynamic8": dynamic8,
+    }
+)
 NAMED_SCHEMES["mx"] = mx
 NAMED_SCHEMES.update(MX_SCHEMES)
 NAMED_SCHEMES["block_float"] = block_float
@@ -23,23 +52,42 @@ NAMED_SCHEMES["nvfp4"] = nvfp4
 NAMED_SCHEMES["gptq"] = gptq
 
 __all__ = [
+    "CONVENTIONS",
+    "EETQ",
     "GPTQ",
     "NAMED_SCHEMES",
+    "NF4_TABLE",
     "NVFP4",
+    "Activations",
+    "Affine",
     "BlockFloat",
+    "Codebook",
     "Hessian",
+    "LLMInt8",
     "Layout",
     "Parts",
     "QuantizationError",
     "Quantized",
     "Scheme",
     "SchemeLike",
+    "affine",
     "bfp",
     "block_float",
+    "bnb_fp4",
+    "codebook",
+    "dynamic8",
+    "dynamic_map",
+    "eetq",
     "fake_quantize",
     "get",
     "gptq",
+    "integer_matmul",
+    "linear",
+    "llm_int8",
     "mx",
+    "nf",
+    "nf4",
+    "normal_map",
     "nvfp4",
     "pack_words",
     "quantize",

@@ -11,13 +11,12 @@ import numpy.typing as npt
 
 from lpsim.core.operations import ROUND
 from lpsim.cpu.blocks import largest_kernel, pack_kernel, scale_kernel, unpack_kernel, unscale_kernel
-from lpsim.cpu.elementwise import COUNTER, NONE, decode_kernel, operation_kernel
+from lpsim.cpu.elementwise import COUNTER, NONE
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import Format
-from lpsim.parameters import parameters
 from lpsim.quantization.scheme import RealMatrix
 from lpsim.rounding import Overflow, Rounding
-from lpsim.shortcuts import decode_shortcut, shortcut
+from lpsim.shortcuts import decoder, quickest
 
 __all__ = ["Elements", "block_maxima", "decode_blocks", "encode_blocks", "packed_width"]
 
@@ -81,11 +80,7 @@ def encode_blocks(
     fmt, mode = elements.fmt, elements.rounding
     randomness = COUNTER if mode.is_stochastic else NONE
     single = factors.dtype == np.float32
-    short = shortcut(ROUND, fmt, mode, Overflow.SATURATE, _RANDOM_BITS, single, randomness, True)
-    kernel: Callable[..., None] = operation_kernel(ROUND, randomness=randomness, flags=False, codes=True)
-    f: Any = parameters(fmt, mode, Overflow.SATURATE, _RANDOM_BITS)
-    if short is not None:
-        kernel, f = short.kernel, short.parameters
+    kernel, record, _ = quickest(ROUND, fmt, mode, Overflow.SATURATE, _RANDOM_BITS, single, randomness, True)
     scale, pack = scale_kernel(), pack_kernel()
     seed = np.uint64(elements.seed or 0)
     out = np.empty((x.shape[0], packed_width(x.shape[1], fmt)), np.uint8)
@@ -95,7 +90,7 @@ def encode_blocks(
         scaled, codes = buffers.reals[: stop - start], buffers.codes[: stop - start]
         scale(flat[start:stop], flat_factors[start // block : stop // block], block, scaled)
         operand = _read_only(scaled)
-        kernel(operand, operand, operand, _NO_WORDS, seed, 0, start, codes, _NO_FLAGS, f)
+        kernel(operand, operand, operand, _NO_WORDS, seed, 0, start, codes, _NO_FLAGS, record)
         pack(_read_only(codes), fmt.bits, elements.integer, flat_out[first_byte:last_byte])
 
     _over_tiles(run, x.shape, block, fmt, factors.dtype)
@@ -111,8 +106,7 @@ def decode_blocks(
 ) -> RealMatrix:
     """Return values times the scale of each block, in binary32; the values themselves without scales."""
     fmt = elements.fmt
-    short = decode_shortcut(fmt)
-    kernel, f = (decode_kernel(), parameters(fmt)) if short is None else (short.kernel, short.parameters)
+    kernel, record, _ = decoder(fmt)
     unpack, unscale = unpack_kernel(), unscale_kernel()
     out = np.empty(shape, np.float32)
     flat, flat_out = _read_only(np.ascontiguousarray(packed).reshape(-1)), out.reshape(-1)
@@ -121,7 +115,7 @@ def decode_blocks(
     def run(start: int, stop: int, first_byte: int, last_byte: int, buffers: _Buffers) -> None:
         codes = buffers.codes[: stop - start]
         unpack(flat[first_byte:last_byte], fmt.bits, elements.integer, codes)
-        kernel(_read_only(codes), flat_out[start:stop], f)
+        kernel(_read_only(codes), flat_out[start:stop], record)
         if flat_scales is not None:
             unscale(flat_out[start:stop], flat_scales[start // block : stop // block], block)
 

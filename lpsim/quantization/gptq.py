@@ -228,7 +228,7 @@ class GPTQ(Scheme):
                 better = error < best
                 best = np.where(better, error, best)
                 scale, zero = np.where(better, tried, scale), np.where(better, tried_zero, zero)
-        return np.asarray(scale, np.float32), np.asarray(zero, np.float32)
+        return scale, zero
 
 
 def _as_hessian(calibration: Any, n: int) -> RealMatrix:
@@ -238,7 +238,8 @@ def _as_hessian(calibration: Any, n: int) -> RealMatrix:
             raise ValueError(f"calibration is a Hessian of {calibration.matrix.shape[0]} inputs; allowed: {n}")
         if not calibration.samples:
             raise ValueError("calibration is a Hessian without samples; allowed: one that has been given some")
-        return np.array(calibration.matrix)
+        matrix: RealMatrix = calibration.matrix.copy()
+        return matrix
     if n == 0:
         return np.zeros((0, 0), np.float32)
     hessian = Hessian(n).add(calibration)

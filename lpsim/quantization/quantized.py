@@ -53,6 +53,13 @@ class Quantized:
         The axis, not negative, along which blocks and groups lie.
     parts : dict of ndarray
         What the scheme stores, by name. Rows are the other axes, in C order.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> quantized = lp.quantize([[0.5, -1.0], [3.0, 0.0]], "int8")
+    >>> quantized.nbytes, quantized.bits_per_value, quantized.error([[0.5, -1.0], [3.0, 0.0]]).index
+    (12, 24.0, (0, 0))
     """
 
     scheme: Scheme
@@ -178,6 +185,12 @@ def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any)
     TypeError
         If x holds no real numbers.
 
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> quantized = lp.quantize([[0.5, -1.0, 0.3]], "int8")
+    >>> quantized.codes.tolist(), quantized.dequantize().round(4).tolist()
+    ([[64, -127, 38]], [[0.5038999915122986, -1.0, 0.29919999837875366]])
     """
     chosen = get(scheme)
     array = _as_reals(x)
@@ -214,6 +227,12 @@ def fake_quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given:
     ------
     ValueError, TypeError
         As for `quantize`.
+
+    Examples
+    --------
+    >>> import lpsim as lp
+    >>> lp.fake_quantize([0.5, -1.0, 0.3], "nf4").tolist()
+    [0.44070982933044434, -1.0, 0.33791524171829224]
     """
     return quantize(x, scheme, axis, **given).dequantize()
 
