@@ -162,7 +162,7 @@ class BlockFloat(Scheme):
         if self.scale_rule != "rceil":
             power = power - element.emax
         lowest = fmt.emin if fmt.emax >= fmt.emin else fmt.quantum_exponent
-        power = np.where(largest == 0, lowest, np.clip(power, lowest, fmt.emax))
+        power = np.where(magnitude == 0, lowest, np.clip(power, lowest, fmt.emax))
         scales: npt.NDArray[np.float32] = np.ldexp(1.0, power).astype(np.float32)
         return scales
 
@@ -206,7 +206,8 @@ def block_float(
     Parameters
     ----------
     element : Format, str or dtype
-        A signed format of at most 16 bits with subnormal numbers.
+        A signed format of at most 16 bits with subnormal numbers. The names that `mx` takes, in any case, mean its
+        elements, ``"e4m3"`` the OCP format; other names are those of `lpsim.format`.
     scale_format : Format, str or dtype
         Format of the scales, at most 16 bits; only positive values are used.
     block : int
@@ -261,7 +262,9 @@ def block_float(
     """
     scale = as_format(scale_format, "scale_format")
     rule = scale_rule if scale_rule is not None else ("even" if scale.mantissa_bits else "floor")
-    return BlockFloat(as_format(element, "element"), scale, block, rule, as_rounding(rounding), seed=seed)
+    name = element.strip().lower() if isinstance(element, str) else ""
+    fmt = MX_ELEMENTS[name] if name in MX_ELEMENTS else as_format(element, "element")
+    return BlockFloat(fmt, scale, block, rule, as_rounding(rounding), integer=name == "int8", seed=seed)
 
 
 def mx(
@@ -304,10 +307,9 @@ def mx(
     >>> quantized.dequantize()[:4].tolist(), quantized.scales.tolist(), quantized.bits_per_value
     ([1.0, -3.0, 0.0, 6.0], [[127]], 4.25)
     """
-    if element not in MX_ELEMENTS:
+    if not isinstance(element, str) or element.strip().lower() not in MX_ELEMENTS:
         raise ValueError(f"element is {element!r}; allowed: {', '.join(map(repr, MX_ELEMENTS))}")
-    fmt = MX_ELEMENTS[element]
-    return replace(block_float(fmt, float8_e8m0fnu, block, scale_rule, rounding, seed), integer=element == "int8")
+    return block_float(element, float8_e8m0fnu, block, scale_rule, rounding, seed)
 
 
 def bfp(

@@ -318,7 +318,7 @@ def gptq(
     >>> import lpsim as lp
     >>> import numpy as np
     >>> inputs = np.random.default_rng(0).normal(size=(4, 16, 32))
-    >>> weights = np.linspace(-1, 1, 64).reshape(2, 32)
+    >>> weights = np.sin(np.arange(64)).reshape(2, 32)
     >>> quantized = lp.quantize(weights, lp.quantization.gptq(group_size=32), calibration=inputs)
     >>> quantized.codes.shape, quantized.error(weights).relative_rms < 0.2
     ((4, 2), True)

@@ -54,14 +54,14 @@ def pack_words(codes: npt.ArrayLike, bits: int) -> Words:
         raise ValueError(f"codes holds {given.min()} to {given.max()}; allowed: 0 to {(1 << bits) - 1}")
     n, m = given.shape
     fields = np.zeros((-(-n // 32), 32, m), np.uint32)
-    fields.reshape(-1, m)[:n] = given
+    fields.reshape(32 * fields.shape[0], m)[:n] = given
     words = np.zeros((fields.shape[0], bits, m), np.uint32)
     for j in range(32):
         word, shift = divmod(bits * j, 32)
         words[:, word] |= fields[:, j] << np.uint32(shift)
         if shift + bits > 32:
             words[:, word + 1] |= fields[:, j] >> np.uint32(32 - shift)
-    return words.reshape(-1, m)[: words_for(n, bits)].view(np.int32)
+    return words.reshape(words.shape[0] * bits, m)[: words_for(n, bits)].view(np.int32)
 
 
 def unpack_words(words: npt.ArrayLike, bits: int, count: int) -> npt.NDArray[np.uint32]:
@@ -95,7 +95,7 @@ def unpack_words(words: npt.ArrayLike, bits: int, count: int) -> npt.NDArray[np.
         if shift + bits > 32:
             code |= strings[:, word + 1] << np.uint32(32 - shift)
         codes[:, j] = code & mask
-    return codes.reshape(-1, m)[:count]
+    return codes.reshape(32 * blocks, m)[:count]
 
 
 def _check_bits(bits: Any) -> None:
