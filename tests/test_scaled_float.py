@@ -38,7 +38,7 @@ def test_as_defined(name: str, power_of_two: bool, kind: dict[str, Any]) -> None
                 for i in range(start, start + size):
                     with np.errstate(under="ignore"):
                         product = F(x[row, i] * factor)
-                    value = reference.round(float(product), fmt, lp.Rounding[mode.upper()], lp.Overflow.SATURATE)
+                    value = reference.round(float(product), fmt, rounding=mode, overflow="saturate")
                     assert lp.decode(codes[row, i], fmt) == value, (row, i)
                     assert values[row, i] == F(F(value) * F(F(1) / factor)), (row, i)
 

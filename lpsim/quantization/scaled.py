@@ -74,12 +74,11 @@ class ScaledFloat(Scheme):
         if self.per == "tensor":
             largest = largest.max(initial=0, keepdims=True).reshape(1, 1)
         with np.errstate(divide="ignore", over="ignore"):
-            factors = np.float32(self.fmt.max) / largest
+            # Of numbers below all that is worth a scale, not even the largest factor makes the format's largest value.
+            factors = np.minimum(np.float32(self.fmt.max) / largest, np.float32(2.0**126))
         if self.power_of_two:
             factors = np.ldexp(np.float32(1), np.frexp(factors)[1] - 1)
-        # Zeros, and numbers so small that the largest factor brings none of them to the format's largest value.
-        top = np.float32(2.0**126)
-        factors = np.where(largest > 0, np.minimum(factors, top), np.float32(1)).astype(np.float32)
+        factors = np.where(largest > 0, factors, np.float32(1)).astype(np.float32)
         codes = encode_blocks(x, np.ascontiguousarray(np.broadcast_to(factors, shape)), block, self._elements)
         return {"codes": codes, "scales": np.float32(1) / factors}
 
