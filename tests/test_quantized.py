@@ -127,7 +127,7 @@ def test_files_that_lie(tmp_path: Path) -> None:
     header = {"scheme": Halves().asdict(), "shape": [2, 4], "axis": 1}
 
     def write(parts: dict[str, Any] = good, **changes: Any) -> None:
-        np.savez(path, lpsim=np.array(json.dumps({**header, **changes})), **parts)
+        np.savez(path, lpsim=np.array(json.dumps({"": {**header, **changes}})), **parts)
 
     write()
     assert lp.Quantized.load(path).shape == (2, 4)
@@ -141,6 +141,7 @@ def test_files_that_lie(tmp_path: Path) -> None:
         {"scheme": {"scheme": "Halves", "size": 3}},
         {"parts": {"codes": good["codes"]}},
         {"parts": {**good, "scales": np.ones((2, 1))}},
+        {"parts": {**good, "zeros": np.ones((2, 1))}},
         {"parts": {**good, "scales": np.array([None, None], object)}},
     ):
         write(**changes)
@@ -163,3 +164,35 @@ def test_named_schemes_survive_json(name: str) -> None:
             key: (part.dtype, part.shape) for key, part in quantized.parts.items()
         }
         assert quantized.error(x).relative_rms < 0.5
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_several_arrays(suffix: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, bias = rng.normal(size=(4, 64)), rng.normal(size=4).astype(np.float32)
+    arrays = {"layer.0.w": lp.quantize(x, "nf4"), "layer.1.w": lp.quantize(x, "mxfp4", axis=-1), "bias": bias}
+    path = tmp_path / f"model{suffix}"
+    lp.quantization.save_arrays(arrays, path)
+    loaded = lp.quantization.load_arrays(path)
+    assert loaded.keys() == arrays.keys()
+    assert np.array_equal(loaded["bias"], bias)
+    for name in ("layer.0.w", "layer.1.w"):
+        assert np.array_equal(loaded[name].dequantize(), arrays[name].dequantize())  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="holds several arrays; allowed: files of one"):
+        lp.Quantized.load(path)
+    with pytest.raises(ValueError, match="a name is 'a/b'; allowed: names without a slash"):
+        lp.quantization.save_arrays({"a/b": bias}, path)
+
+
+def test_nothing_is_left_of_a_file_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any, **parts: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "x.npz"
+    lp.quantize([1.0], Halves()).save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        lp.quantize([2.0], Halves()).save(path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["x.npz"]

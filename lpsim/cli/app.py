@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import lpsim
-from lpsim.cli import bench, compare, demo, describe, formats, matmul, pareto, quantize_model, units, verify
+from lpsim.cli import bench, compare, demo, describe, formats, matmul, pareto, quantize, quantize_model, units, verify
 
 __all__ = ["app"]
 
@@ -44,6 +44,7 @@ app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 app.command("describe", context_settings={"ignore_unknown_options": True}, epilog=describe.EXAMPLES)(describe.describe)
 app.command("formats")(formats.formats)
 app.command("matmul", epilog=matmul.EXAMPLES)(matmul.matmul)
+app.command("quantize", epilog=quantize.EXAMPLES)(quantize.quantize)
 app.command("quantize-model", epilog=quantize_model.EXAMPLES)(quantize_model.quantize_model)
 # Commands of one name and several subcommands: `lpsim units` by itself lists them.
 _units = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)

@@ -31,6 +31,7 @@ from lpsim.quantization.nvfp4 import NVFP4, nvfp4
 from lpsim.quantization.quantized import QuantizationError, Quantized, fake_quantize, quantize
 from lpsim.quantization.scaled import ScaledFloat, scaled_float
 from lpsim.quantization.scheme import Layout, Parts, Scheme, scheme_from_dict
+from lpsim.quantization.storage import load_arrays, save_arrays
 from lpsim.quantization.words import pack_words, unpack_words
 
 NAMED_SCHEMES.update(
@@ -88,6 +89,7 @@ __all__ = [
     "integer_matmul",
     "linear",
     "llm_int8",
+    "load_arrays",
     "mx",
     "nf",
     "nf4",
@@ -95,6 +97,7 @@ __all__ = [
     "nvfp4",
     "pack_words",
     "quantize",
+    "save_arrays",
     "scaled_float",
     "scheme_from_dict",
     "unpack_words",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+import threading
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,16 @@ import numpy.typing as npt
 from lpsim.quantization.quantized import Quantized
 from lpsim.quantization.scheme import Layout, Parts, scheme_from_dict
 
-__all__ = ["load", "save"]
+__all__ = ["load", "load_arrays", "save", "save_arrays"]
 
 _HEADER = "lpsim"
+
+_Array = npt.NDArray[Any]
 
 
 def save(quantized: Quantized, path: str | Path) -> None:
     """Write a file that `load` reads; see `Quantized.save`."""
-    path = _checked(path)
-    header = json.dumps({"scheme": quantized.scheme.asdict(), "shape": list(quantized.shape), "axis": quantized.axis})
-    parts = {name: np.ascontiguousarray(part) for name, part in quantized.parts.items()}
-    # A file of that name is there only once it is whole.
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if path.suffix == ".npz":
-                arrays: dict[str, Any] = {_HEADER: np.array(header), **parts}
-                np.savez(file, **arrays)
-            else:
-                file.write(_safetensors().save(parts, metadata={_HEADER: header}))
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    save_arrays({"": quantized}, path)
 
 
 def load(path: str | Path) -> Quantized:
@@ -49,25 +37,114 @@ def load(path: str | Path) -> Quantized:
     ValueError
         If the file is none of them, or is damaged.
     """
+    arrays = load_arrays(path)
+    only = arrays.get("")
+    if len(arrays) != 1 or not isinstance(only, Quantized):
+        raise ValueError(f"{path} holds several arrays; allowed: files of one, as Quantized.save writes them")
+    return only
+
+
+def save_arrays(arrays: Mapping[str, Quantized | _Array], path: str | Path) -> None:
+    """Write arrays by name, quantised or as they are, to a file that `load_arrays` reads.
+
+    Parameters
+    ----------
+    arrays : dict of Quantized or ndarray
+        By name, which must not hold a slash.
+    path : str or Path
+        A name that ends with ``.npz`` or ``.safetensors`` (extra ``quantization``). A file of that name is there only
+        once it is whole.
+
+    Raises
+    ------
+    ValueError
+        For another ending or a slash in a name.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import lpsim as lp
+    >>> weights = {"w": lp.quantize([[0.5, -1.0]], "nf4"), "bias": lp.round([0.1], "half")}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lp.quantization.save_arrays(weights, os.path.join(folder, "weights.npz"))
+    ...     again = lp.quantization.load_arrays(os.path.join(folder, "weights.npz"))
+    >>> again["w"].dequantize().tolist(), again["bias"].tolist()
+    ([[0.44070982933044434, -1.0]], [0.0999755859375])
+    """
+    path = _checked(path)
+    parts: dict[str, _Array] = {}
+    described = {}
+    for name, array in arrays.items():
+        if "/" in name or name == _HEADER:
+            raise ValueError(f"a name is {name!r}; allowed: names without a slash, and other ones than {_HEADER!r}")
+        if isinstance(array, Quantized):
+            described[name] = {"scheme": array.scheme.asdict(), "shape": list(array.shape), "axis": array.axis}
+            parts.update({_joined(name, part): np.asarray(value, order="C") for part, value in array.parts.items()})
+        else:
+            parts[name] = np.asarray(array, order="C")
+    header = json.dumps(described)
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{threading.get_ident()}"
+    try:
+        with temporary.open("xb") as file:
+            if path.suffix == ".npz":
+                contents: dict[str, Any] = {_HEADER: np.array(header), **parts}
+                np.savez(file, **contents)
+            else:
+                file.write(_safetensors().save(parts, metadata={_HEADER: header}))
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load_arrays(path: str | Path) -> dict[str, Quantized | _Array]:
+    """Read what `save_arrays` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    dict of Quantized or ndarray
+        By name.
+
+    Raises
+    ------
+    ValueError
+        If the file was written by something else, or is damaged.
+
+    Examples
+    --------
+    See `save_arrays`.
+    """
     path = _checked(path)
     try:
         text, parts = _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
-        header = json.loads(text)
-        shape = tuple(int(size) for size in header["shape"])
-        axis = int(header["axis"])
-        if not 0 <= axis < len(shape) or min(shape) < 0:
-            raise ValueError(f"axis {axis} of shape {shape}")
-        scheme = scheme_from_dict(header["scheme"])
-        rows = math.prod(shape[:axis] + shape[axis + 1 :])
-        return Quantized(scheme, shape, axis, _in_order(parts, scheme.layout(rows, shape[axis])))
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        arrays: dict[str, Quantized | _Array] = {}
+        for name, header in json.loads(text).items():
+            shape = tuple(int(size) for size in header["shape"])
+            axis = int(header["axis"])
+            if not 0 <= axis < len(shape) or min(shape) < 0:
+                raise ValueError(f"axis {axis} of shape {shape}")
+            scheme = scheme_from_dict(header["scheme"])
+            layout = scheme.layout(math.prod(shape[:axis] + shape[axis + 1 :]), shape[axis])
+            own = {part: parts.pop(_joined(name, part)) for part in layout}
+            arrays[name] = Quantized(scheme, shape, axis, _in_order(own, layout))
+        if any("/" in name for name in parts) or ("" in arrays and parts):
+            raise ValueError(f"parts {sorted(parts)} belong to none of the arrays")
+        return {**arrays, **parts}
+    except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{path} holds no quantised array that lpsim wrote: {error}") from error
 
 
+def _joined(name: str, part: str) -> str:
+    return f"{name}/{part}" if name else part
+
+
 def _in_order(parts: Parts, layout: Layout) -> Parts:
-    """Return the parts in the order of the layout, which safetensors files do not keep; refuse other ones."""
-    if layout.keys() != parts.keys():
-        raise ValueError(f"parts {sorted(parts)} instead of {sorted(layout)}")
+    """Return the parts in the order of the layout, which files need not keep; refuse other ones."""
     for name, (dtype, shape) in layout.items():
         part = parts[name]
         if part.dtype != np.dtype(dtype) or part.shape != shape:
