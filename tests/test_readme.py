@@ -43,7 +43,7 @@ def test_the_check_script_runs_the_readme_command():
 
 def test_the_tour_runs():
     tour, *others = blocks("python")
-    assert len(others) == 3
+    assert len(others) == 4
     code = [line for line in tour.splitlines() if line and not line.startswith("import ")]
     assert len(code) == 10
     result = subprocess.run(
