@@ -13,64 +13,76 @@ from lpsim.cpu.compile import compile_kernel, source_fingerprint
 __all__ = ["largest_kernel", "pack_kernel", "scale_kernel", "unpack_kernel", "unscale_kernel"]
 
 
-def largest_kernel() -> Callable[..., None]:
+# Indices are unsigned: whether signed ones that are sums count from the end is checked at each element.
+
+#: Block lengths for which there are loops of a fixed length, which take half the time.
+_FIXED = (16, 32)
+
+
+def _fixed(block: int) -> int:
+    return block if block in _FIXED else 0
+
+
+def largest_kernel(block: int) -> Callable[..., None]:
     """Return ``kernel(bits, block, out)``: the largest magnitude of each block, in float32 representations (int32).
 
     Infinities and NaNs are above all numbers there.
     """
-    return _build_largest(source_fingerprint())
+    return _build_largest(_fixed(block), source_fingerprint())
 
 
 @functools.cache
-def _build_largest(fingerprint: int) -> Callable[..., None]:
+def _build_largest(fixed: int, fingerprint: int) -> Callable[..., None]:
     def kernel(bits: Any, block: Any, out: Any) -> None:
         assert fingerprint >= 0
         for b in range(out.size):
             # Integers, so that the reduction is one of vectors.
             largest = np.int32(0)
-            for i in range(b * block, (b + 1) * block):
-                magnitude = np.int32(bits[i] & np.int32(0x7FFFFFFF))
+            start = np.uint64(b) * np.uint64(block)
+            for i in range(fixed or block):
+                magnitude = np.int32(bits[start + np.uint64(i)] & np.int32(0x7FFFFFFF))
                 largest = max(largest, magnitude)
             out[b] = largest
 
     return compile_kernel(kernel)
 
 
-def scale_kernel() -> Callable[..., None]:
+def scale_kernel(block: int) -> Callable[..., None]:
     """Return ``kernel(x, factors, block, out)``: each block times its factor, zeros where that is NaN."""
-    return _build_scale(source_fingerprint())
+    return _build_scale(_fixed(block), source_fingerprint())
 
 
 @functools.cache
-def _build_scale(fingerprint: int) -> Callable[..., None]:
+def _build_scale(fixed: int, fingerprint: int) -> Callable[..., None]:
     def kernel(x: Any, factors: Any, block: Any, out: Any) -> None:
         assert fingerprint >= 0
         for b in range(factors.size):
             factor = factors[b]
-            start, stop = b * block, (b + 1) * block
+            start = np.uint64(b) * np.uint64(block)
             if factor != factor:
-                for i in range(start, stop):
-                    out[i] = 0
+                for i in range(fixed or block):
+                    out[start + np.uint64(i)] = 0
             else:
-                for i in range(start, stop):
-                    out[i] = x[i] * factor
+                for i in range(fixed or block):
+                    out[start + np.uint64(i)] = x[start + np.uint64(i)] * factor
 
     return compile_kernel(kernel)
 
 
-def unscale_kernel() -> Callable[..., None]:
+def unscale_kernel(block: int) -> Callable[..., None]:
     """Return ``kernel(values, scales, block)``, which multiplies each block by its scale in place."""
-    return _build_unscale(source_fingerprint())
+    return _build_unscale(_fixed(block), source_fingerprint())
 
 
 @functools.cache
-def _build_unscale(fingerprint: int) -> Callable[..., None]:
+def _build_unscale(fixed: int, fingerprint: int) -> Callable[..., None]:
     def kernel(values: Any, scales: Any, block: Any) -> None:
         assert fingerprint >= 0
         for b in range(scales.size):
             scale = scales[b]
-            for i in range(b * block, (b + 1) * block):
-                values[i] = values[i] * scale
+            start = np.uint64(b) * np.uint64(block)
+            for i in range(fixed or block):
+                values[start + np.uint64(i)] = values[start + np.uint64(i)] * scale
 
     return compile_kernel(kernel)
 

@@ -47,7 +47,7 @@ def block_maxima(x: RealMatrix, block: int) -> npt.NDArray[np.float32]:
     flat = x.reshape(-1).view(np.int32)
     flat.flags.writeable = False
     out = np.empty(flat.size // block, np.int32)
-    kernel = largest_kernel()
+    kernel = largest_kernel(block)
     map_ranges(
         lambda start, stop: kernel(flat[start * block : stop * block], block, out[start:stop]),
         out.size,
@@ -81,7 +81,7 @@ def encode_blocks(
     randomness = COUNTER if mode.is_stochastic else NONE
     single = factors.dtype == np.float32
     kernel, record, _ = quickest(ROUND, fmt, mode, Overflow.SATURATE, _RANDOM_BITS, single, randomness, True)
-    scale, pack = scale_kernel(), pack_kernel()
+    scale, pack = scale_kernel(block), pack_kernel()
     seed = np.uint64(elements.seed or 0)
     out = np.empty((x.shape[0], packed_width(x.shape[1], fmt)), np.uint8)
     flat, flat_factors, flat_out = _read_only(x.reshape(-1)), _read_only(factors.reshape(-1)), out.reshape(-1)
@@ -107,7 +107,7 @@ def decode_blocks(
     """Return values times the scale of each block, in binary32; the values themselves without scales."""
     fmt = elements.fmt
     kernel, record, _ = decoder(fmt)
-    unpack, unscale = unpack_kernel(), unscale_kernel()
+    unpack, unscale = unpack_kernel(), unscale_kernel(block)
     out = np.empty(shape, np.float32)
     flat, flat_out = _read_only(np.ascontiguousarray(packed).reshape(-1)), out.reshape(-1)
     flat_scales = None if scales is None else _read_only(np.ascontiguousarray(scales).reshape(-1))
