@@ -21,6 +21,7 @@ from lpsim.quantization.codebooks import (
     nf4,
     normal_map,
 )
+from lpsim.quantization.gguf import GGUF, GGUF_TYPES, gguf, read_gguf
 from lpsim.quantization.gptq import GPTQ, gptq
 from lpsim.quantization.hessian import Hessian
 from lpsim.quantization.int8 import EETQ, Activations, LLMInt8, eetq, llm_int8
@@ -54,10 +55,17 @@ NAMED_SCHEMES["block_float"] = block_float
 NAMED_SCHEMES["bfp"] = bfp
 NAMED_SCHEMES["nvfp4"] = nvfp4
 NAMED_SCHEMES["gptq"] = gptq
+NAMED_SCHEMES["gguf"] = gguf
+# Two types have the names of other schemes, from which they differ: "gguf(type='NVFP4')".
+NAMED_SCHEMES.update(
+    {name: functools.partial(gguf, name) for name, one in GGUF_TYPES.items() if one.quantises and "FP4" not in name}
+)
 
 __all__ = [
     "CONVENTIONS",
     "EETQ",
+    "GGUF",
+    "GGUF_TYPES",
     "GPTQ",
     "NAMED_SCHEMES",
     "NF4_TABLE",
@@ -85,6 +93,7 @@ __all__ = [
     "eetq",
     "fake_quantize",
     "get",
+    "gguf",
     "gptq",
     "integer_matmul",
     "linear",
@@ -97,6 +106,7 @@ __all__ = [
     "nvfp4",
     "pack_words",
     "quantize",
+    "read_gguf",
     "save_arrays",
     "scaled_float",
     "scheme_from_dict",
