@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.core.codes import code_of, value_of
-from lpsim.core.exact import exact_round
 from lpsim.core.jit import core_function
-from lpsim.core.rounding import round_parts
+from lpsim.core.short import EVEN, rounded_magnitude, short_code, short_value
 
 __all__ = [
     "e2m1_code", "half_of", "iq4_index", "nearest_int", "put_half", "scale_and_min", "signed_scale", "ue4m3_code",
@@ -37,18 +35,21 @@ def nearest_int(x: Any) -> Any:
 
 
 @core_function
-def put_half(out: Any, at: Any, x: Any, half: Any) -> Any:
-    """Write x, rounded to binary16, as two bytes, and return what was written; ``half`` has the format's parameters."""
-    value = round_parts(exact_round(np.float64(x), half), half)[0]
-    code = code_of(value, half)
-    out[at], out[at + 1] = np.uint8(code & 255), np.uint8(code >> 8)
-    return F(value)
+def put_half(out: Any, at: Any, x: Any, encoding: Any, decoding: Any) -> Any:
+    """Write x, rounded to binary16, as two bytes, and return what was written.
+
+    ``encoding`` and ``decoding`` are the format's ShortParams and DecodeParams, for float32.
+    """
+    magnitude = rounded_magnitude(x, np.int64(0), EVEN, encoding, F)
+    code = short_code(magnitude, np.copysign(_ONE, x) < 0, x != x, EVEN, encoding, np.int32)
+    out[at], out[at + 1] = np.uint8(code & 255), np.uint8((code >> 8) & 255)
+    return short_value(code, decoding, F, np.int32)
 
 
 @core_function
-def half_of(octets: Any, at: Any, half: Any) -> Any:
+def half_of(octets: Any, at: Any, decoding: Any) -> Any:
     """Return the binary16 number that two bytes hold."""
-    return F(value_of(np.int64(octets[at]) | (np.int64(octets[at + 1]) << 8), half))
+    return short_value(np.int32(octets[at]) | (np.int32(octets[at + 1]) << 8), decoding, F, np.int32)
 
 
 @core_function

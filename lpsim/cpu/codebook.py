@@ -10,6 +10,7 @@ import numpy as np
 
 from lpsim.core.jit import core_function
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
+from lpsim.cpu.largest import largest_magnitude
 
 __all__ = ["COMPARED", "codebook_decode_kernel", "codebook_kernel"]
 
@@ -17,7 +18,6 @@ __all__ = ["COMPARED", "codebook_decode_kernel", "codebook_kernel"]
 COMPARED = 15
 
 _ONE = np.float32(1)
-_ZERO = np.float32(0)
 
 #: The smallest divisor of bitsandbytes.
 _LEAST = np.float32(1e-38)
@@ -26,9 +26,7 @@ _LEAST = np.float32(1e-38)
 @core_function
 def _ratios(values: Any, block: Any, out: Any) -> Any:
     """Write the ratios of a block to its largest magnitude, and return that."""
-    largest = _ZERO
-    for i in range(values.size):
-        largest = max(largest, abs(values[i]))
+    largest = largest_magnitude(values.view(np.int32))
     divisor = max(largest, _LEAST)
     # bitsandbytes multiplies whole blocks, and divides what is left over.
     if values.size == block:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from lpsim.core.ggml import e2m1_code, half_of, iq4_index, put_half, ue4m3_code, ue4m3_value
-from lpsim.core.params import Params
+from lpsim.core.short import DecodeParams, ShortParams
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
+from lpsim.cpu.largest import largest_magnitude
 from lpsim.cpu.records import record_reader
 
 __all__ = ["LEGACY", "decode_kernel", "encode_kernel"]
 
 F = np.float32
-_half = record_reader(Params)
+_encoding, _decoding = record_reader(ShortParams), record_reader(DecodeParams)
 
 #: Bits of a code, whether there is a minimum, and whether the fifth bits are apart.
 LEGACY = {"Q4_0": (4, False), "Q4_1": (4, True), "Q5_0": (5, False), "Q5_1": (5, True)}
@@ -26,31 +27,29 @@ IQ4_NL = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 
 
 
 def encode_kernel(name: str) -> Callable[..., None]:
-    """Return ``kernel(x, out, half)`` for a type: whole blocks of float32 numbers to bytes.
+    """Return ``kernel(x, out, encoding, decoding)`` for a type: whole blocks of float32 numbers to bytes.
 
-    ``half`` is the record of binary16's parameters. ``IQ4_NL_REF`` is IQ4_NL without a search.
+    The records are those of binary16's ShortParams and DecodeParams, for float32. ``IQ4_NL_REF`` is IQ4_NL without a
+    search.
     """
     return _ENCODERS[name](name, source_fingerprint())
 
 
 def decode_kernel(name: str) -> Callable[..., None]:
-    """Return ``kernel(octets, out, half)`` for a type: bytes of whole blocks to float32 numbers."""
+    """Return ``kernel(octets, out, decoding)`` for a type: bytes of whole blocks to float32 numbers."""
     return _DECODERS[name](name, source_fingerprint())
 
 
 @functools.cache
 def _q8_0(name: str, fingerprint: int) -> Callable[..., None]:
-    def kernel(x: Any, out: Any, record: Any) -> None:
+    def kernel(x: Any, out: Any, encoding: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        to_half, half = _encoding(encoding), _decoding(decoding)
         for b in range(x.size // 32):
             values, octets = x[b * 32 : b * 32 + 32], out[b * 34 : b * 34 + 34]
-            largest = F(0)
-            for i in range(32):
-                largest = max(largest, abs(values[i]))
-            d = largest / F(127)
+            d = largest_magnitude(values.view(np.int32)) / F(127)
             inverse = F(1) / d if d != 0 else F(0)
-            put_half(octets, 0, d, half)
+            put_half(octets, 0, d, to_half, half)
             codes = octets[2:]
             for i in range(32):
                 scaled = values[i] * inverse
@@ -67,9 +66,9 @@ def _legacy(name: str, fingerprint: int) -> Callable[..., None]:
     size = 2 + 2 * has_minimum + 4 * (bits == 5) + 16
     start, middle, most = 2 + 2 * has_minimum, 1 << (bits - 1), (1 << bits) - 1
 
-    def kernel(x: Any, out: Any, record: Any) -> None:
+    def kernel(x: Any, out: Any, encoding: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        to_half, half = _encoding(encoding), _decoding(decoding)
         codes = np.empty(32, np.int32)
         for b in range(x.size // 32):
             values, octets = x[b * 32 : b * 32 + 32], out[b * size : b * size + size]
@@ -79,19 +78,17 @@ def _legacy(name: str, fingerprint: int) -> Callable[..., None]:
                     low, high = min(low, values[i]), max(high, values[i])
                 d = (high - low) / F(most)
                 inverse = F(1) / d if d != 0 else F(0)
-                put_half(octets, 0, d, half)
-                put_half(octets, 2, low, half)
+                put_half(octets, 0, d, to_half, half)
+                put_half(octets, 2, low, to_half, half)
                 for i in range(32):
                     codes[i] = min(np.int32((values[i] - low) * inverse + F(0.5)), np.int32(most))
             else:
-                largest, extreme = F(0), F(0)
-                for i in range(32):
-                    largest = max(largest, abs(values[i]))
+                largest, extreme = largest_magnitude(values.view(np.int32)), F(0)
                 for i in range(31, -1, -1):
                     extreme = values[i] if abs(values[i]) == largest else extreme
                 d = extreme / F(-middle)
                 inverse = F(1) / d if d != 0 else F(0)
-                put_half(octets, 0, d, half)
+                put_half(octets, 0, d, to_half, half)
                 for i in range(32):
                     codes[i] = min(np.int32(values[i] * inverse + F(middle + 0.5)), np.int32(most))
             if bits == 5:
@@ -109,14 +106,12 @@ def _legacy(name: str, fingerprint: int) -> Callable[..., None]:
 
 @functools.cache
 def _mxfp4(name: str, fingerprint: int) -> Callable[..., None]:
-    def kernel(x: Any, out: Any, record: Any) -> None:
+    def kernel(x: Any, out: Any, encoding: Any, decoding: Any) -> None:
         assert fingerprint >= 0
         codes = np.empty(32, np.int32)
         for b in range(x.size // 32):
             values, octets = x[b * 32 : b * 32 + 32], out[b * 17 : b * 17 + 17]
-            largest = F(0)
-            for i in range(32):
-                largest = max(largest, abs(values[i]))
+            largest = largest_magnitude(values.view(np.int32))
             # The logarithm is rounded to binary32 before its floor is taken.
             exponent = 0
             if largest > 0:
@@ -133,15 +128,13 @@ def _mxfp4(name: str, fingerprint: int) -> Callable[..., None]:
 
 @functools.cache
 def _nvfp4(name: str, fingerprint: int) -> Callable[..., None]:
-    def kernel(x: Any, out: Any, record: Any) -> None:
+    def kernel(x: Any, out: Any, encoding: Any, decoding: Any) -> None:
         assert fingerprint >= 0
         for b in range(x.size // 64):
             octets = out[b * 36 : b * 36 + 36]
             for s in range(4):
                 values = x[b * 64 + s * 16 : b * 64 + s * 16 + 16]
-                largest = F(0)
-                for i in range(16):
-                    largest = max(largest, abs(values[i]))
+                largest = largest_magnitude(values.view(np.int32))
                 code = ue4m3_code(largest / F(6))
                 octets[s] = np.uint8(code)
                 d = ue4m3_value(code)
@@ -156,9 +149,9 @@ def _iq4_nl(name: str, fingerprint: int) -> Callable[..., None]:
     tries = -1 if name.endswith("REF") else 7
     table = IQ4_NL
 
-    def kernel(x: Any, out: Any, record: Any) -> None:
+    def kernel(x: Any, out: Any, encoding: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        to_half, half = _encoding(encoding), _decoding(decoding)
         codes = np.empty(32, np.int32)
         for b in range(x.size // 32):
             values, octets = x[b * 32 : b * 32 + 32], out[b * 18 : b * 18 + 18]
@@ -187,7 +180,7 @@ def _iq4_nl(name: str, fingerprint: int) -> Callable[..., None]:
                     if attempt < -tries or (sum_q2 > 0 and sum_qx * sum_qx > best * sum_q2):
                         scale = sum_qx / sum_q2
                         best = scale * sum_qx
-            put_half(octets, 0, scale, half)
+            put_half(octets, 0, scale, to_half, half)
             if tries > 0:
                 inverse = F(1) / scale if scale != 0 else F(0)
                 for i in range(32):
@@ -200,9 +193,9 @@ def _iq4_nl(name: str, fingerprint: int) -> Callable[..., None]:
 
 @functools.cache
 def _decode_q8_0(name: str, fingerprint: int) -> Callable[..., None]:
-    def kernel(octets: Any, out: Any, record: Any) -> None:
+    def kernel(octets: Any, out: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        half = _decoding(decoding)
         for b in range(out.size // 32):
             d = half_of(octets, b * 34, half)
             codes, values = octets[b * 34 + 2 : b * 34 + 34], out[b * 32 : b * 32 + 32]
@@ -218,9 +211,9 @@ def _decode_legacy(name: str, fingerprint: int) -> Callable[..., None]:
     size = 2 + 2 * has_minimum + 4 * (bits == 5) + 16
     start, middle = 2 + 2 * has_minimum, 0 if has_minimum else 1 << (bits - 1)
 
-    def kernel(octets: Any, out: Any, record: Any) -> None:
+    def kernel(octets: Any, out: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        half = _decoding(decoding)
         for b in range(out.size // 32):
             block, values = octets[b * size : b * size + size], out[b * 32 : b * 32 + 32]
             d = half_of(block, 0, half)
@@ -255,9 +248,9 @@ def _decode_fours(name: str, fingerprint: int) -> Callable[..., None]:
     size, block = start + scales * group // 2, scales * group
     kind = {"MXFP4": 0, "NVFP4": 1, "IQ4_NL": 2}[name]
 
-    def kernel(octets: Any, out: Any, record: Any) -> None:
+    def kernel(octets: Any, out: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        half = _decoding(decoding)
         for b in range(out.size // block):
             codes = octets[b * size : b * size + size]
             for s in range(scales):

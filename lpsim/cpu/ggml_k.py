@@ -10,14 +10,14 @@ import numpy as np
 
 from lpsim.core.ggml import half_of, nearest_int, put_half, scale_and_min, signed_scale
 from lpsim.core.jit import core_function
-from lpsim.core.params import Params
+from lpsim.core.short import DecodeParams, ShortParams
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 from lpsim.cpu.records import record_reader
 
 __all__ = ["decode_k_kernel", "encode_k_kernel"]
 
 F = np.float32
-_half = record_reader(Params)
+_encoding, _decoding = record_reader(ShortParams), record_reader(DecodeParams)
 
 #: Of Q4_K and Q5_K: bits of a code, where the search of a scale starts, in tenths, and its steps.
 _WITH_MINIMA = {"Q4_K": (4, -1.0, 20), "Q5_K": (5, -0.5, 15)}
@@ -43,7 +43,7 @@ def _put_six_bits(packed: Any, j: Any, scale: Any, low: Any) -> None:
 
 
 def encode_k_kernel(name: str) -> Callable[..., None]:
-    """Return ``kernel(x, out, half)``, as `lpsim.cpu.ggml.encode_kernel` does, for Q4_K, Q5_K or Q6_K."""
+    """Return ``kernel(x, out, encoding, decoding)``, as `lpsim.cpu.ggml.encode_kernel` does, for Q4_K, Q5_K or Q6_K."""
     if name == "Q6_K":
         return _q6_k(source_fingerprint())
     return _with_minima(name, source_fingerprint())
@@ -54,9 +54,9 @@ def _with_minima(name: str, fingerprint: int) -> Callable[..., None]:
     bits, start, steps = _WITH_MINIMA[name]
     first, most, size = F(start), (1 << bits) - 1, 144 if bits == 4 else 176
 
-    def kernel(x: Any, out: Any, record: Any) -> None:
+    def kernel(x: Any, out: Any, encoding: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        to_half, half = _encoding(encoding), _decoding(decoding)
         codes, trial = np.empty(256, np.int32), np.empty(32, np.int32)
         weights, scales, lows = np.empty(32, F), np.empty(8, F), np.empty(8, F)
         for b in range(x.size // 256):
@@ -76,8 +76,8 @@ def _with_minima(name: str, fingerprint: int) -> Callable[..., None]:
                 top_scale, top_low = max(top_scale, scales[j]), max(top_low, lows[j])
             per_scale = F(63) / top_scale if top_scale > 0 else F(0)
             per_low = F(63) / top_low if top_low > 0 else F(0)
-            d = put_half(octets, 0, top_scale / F(63), half)
-            low_d = put_half(octets, 2, top_low / F(63), half)
+            d = put_half(octets, 0, top_scale / F(63), to_half, half)
+            low_d = put_half(octets, 2, top_low / F(63), to_half, half)
             packed = octets[4:16]
             packed[:] = 0
             for j in range(8):
@@ -105,9 +105,9 @@ def _with_minima(name: str, fingerprint: int) -> Callable[..., None]:
 
 @functools.cache
 def _q6_k(fingerprint: int) -> Callable[..., None]:
-    def kernel(x: Any, out: Any, record: Any) -> None:
+    def kernel(x: Any, out: Any, encoding: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        to_half, half = _encoding(encoding), _decoding(decoding)
         codes, trial, scales = np.empty(256, np.int32), np.empty(16, np.int32), np.empty(16, F)
         for b in range(x.size // 256):
             octets = out[b * 210 : b * 210 + 210]
@@ -121,7 +121,7 @@ def _q6_k(fingerprint: int) -> Callable[..., None]:
                 octets[:] = 0
                 continue
             inverse = F(-128) / extreme
-            d = put_half(octets, 208, F(1) / inverse, half)
+            d = put_half(octets, 208, F(1) / inverse, to_half, half)
             for j in range(16):
                 scale = min(np.int32(127), nearest_int(inverse * scales[j]))
                 octets[192 + j] = np.uint8(scale & 255)
@@ -143,7 +143,7 @@ def _q6_k(fingerprint: int) -> Callable[..., None]:
 
 
 def decode_k_kernel(name: str) -> Callable[..., None]:
-    """Return ``kernel(octets, out, half)``, as `lpsim.cpu.ggml.decode_kernel` does, for Q2_K to Q6_K."""
+    """Return ``kernel(octets, out, decoding)``, as `lpsim.cpu.ggml.decode_kernel` does, for Q2_K to Q6_K."""
     makers = {"Q2_K": _decode_q2_k, "Q3_K": _decode_q3_k, "Q6_K": _decode_q6_k}
     if name in makers:
         return makers[name](source_fingerprint())
@@ -155,9 +155,9 @@ def _decode_with_minima(name: str, fingerprint: int) -> Callable[..., None]:
     bits = _WITH_MINIMA[name][0]
     size = 144 if bits == 4 else 176
 
-    def kernel(octets: Any, out: Any, record: Any) -> None:
+    def kernel(octets: Any, out: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        half = _decoding(decoding)
         for b in range(out.size // 256):
             block = octets[b * size : b * size + size]
             d, low_d = half_of(block, 0, half), half_of(block, 2, half)
@@ -177,9 +177,9 @@ def _decode_with_minima(name: str, fingerprint: int) -> Callable[..., None]:
 
 @functools.cache
 def _decode_q2_k(fingerprint: int) -> Callable[..., None]:
-    def kernel(octets: Any, out: Any, record: Any) -> None:
+    def kernel(octets: Any, out: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        half = _decoding(decoding)
         for b in range(out.size // 256):
             block = octets[b * 84 : b * 84 + 84]
             d, low_d = half_of(block, 80, half), half_of(block, 82, half)
@@ -195,9 +195,9 @@ def _decode_q2_k(fingerprint: int) -> Callable[..., None]:
 
 @functools.cache
 def _decode_q3_k(fingerprint: int) -> Callable[..., None]:
-    def kernel(octets: Any, out: Any, record: Any) -> None:
+    def kernel(octets: Any, out: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        half = _decoding(decoding)
         for b in range(out.size // 256):
             block = octets[b * 110 : b * 110 + 110]
             d = half_of(block, 108, half)
@@ -216,9 +216,9 @@ def _decode_q3_k(fingerprint: int) -> Callable[..., None]:
 
 @functools.cache
 def _decode_q6_k(fingerprint: int) -> Callable[..., None]:
-    def kernel(octets: Any, out: Any, record: Any) -> None:
+    def kernel(octets: Any, out: Any, decoding: Any) -> None:
         assert fingerprint >= 0
-        half = _half(record)
+        half = _decoding(decoding)
         for b in range(out.size // 256):
             block = octets[b * 210 : b * 210 + 210]
             d = half_of(block, 208, half)

@@ -18,15 +18,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.core.operations import ROUND
+from lpsim.cpu.elementwise import NONE
 from lpsim.cpu.ggml import decode_kernel, encode_kernel
 from lpsim.cpu.ggml_k import decode_k_kernel, encode_k_kernel
-from lpsim.cpu.records import as_record
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import float16
-from lpsim.parameters import parameters
 from lpsim.parts import read_only
 from lpsim.quantization.quantized import Quantized
 from lpsim.quantization.scheme import Layout, Parts, RealMatrix, Scheme
+from lpsim.rounding import Overflow, Rounding
+from lpsim.shortcuts import decode_shortcut, shortcut
 
 __all__ = ["GGUF", "GGUF_TYPES", "GGUFType", "gguf", "read_gguf"]
 
@@ -100,7 +102,7 @@ class GGUF(Scheme):
 
         def run(start: int, stop: int) -> None:
             kernel(
-                flat[start * one.block : stop * one.block], flat_out[start * one.octets : stop * one.octets], _half()
+                flat[start * one.block : stop * one.block], flat_out[start * one.octets : stop * one.octets], *_half()
             )
 
         map_ranges(run, flat.size // one.block, smallest=max(1, _GRAIN[self._searches] // one.block))
@@ -119,7 +121,7 @@ class GGUF(Scheme):
 
         def run(start: int, stop: int) -> None:
             kernel(
-                flat[start * one.octets : stop * one.octets], flat_out[start * one.block : stop * one.block], _half()
+                flat[start * one.octets : stop * one.octets], flat_out[start * one.block : stop * one.block], _half()[1]
             )
 
         map_ranges(run, flat_out.size // one.block, smallest=max(1, _GRAIN[False] // one.block))
@@ -127,8 +129,13 @@ class GGUF(Scheme):
 
 
 @functools.cache
-def _half() -> npt.NDArray[Any]:
-    return as_record(parameters(float16))
+def _half() -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the records of binary16's short ways to codes and back."""
+    mode = Rounding.TIES_TO_EVEN
+    encoding, decoding = shortcut(ROUND, float16, mode, Overflow.IEEE, 32, True, NONE, True), decode_shortcut(float16)
+    assert encoding is not None
+    assert decoding is not None
+    return encoding.record, decoding.record
 
 
 def gguf(type: str = "Q4_0", search: bool = True) -> GGUF:
