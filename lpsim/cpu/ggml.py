@@ -85,7 +85,8 @@ def _legacy(name: str, fingerprint: int) -> Callable[..., None]:
             else:
                 largest, extreme = largest_magnitude(values.view(np.int32)), F(0)
                 for i in range(31, -1, -1):
-                    extreme = values[i] if abs(values[i]) == largest else extreme
+                    # Of zeros, which may be negative, none is taken.
+                    extreme = values[i] if abs(values[i]) == largest and largest > 0 else extreme
                 d = extreme / F(-middle)
                 inverse = F(1) / d if d != 0 else F(0)
                 put_half(octets, 0, d, to_half, half)

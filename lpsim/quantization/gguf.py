@@ -168,7 +168,7 @@ def gguf(type: str = "Q4_0", search: bool = True) -> GGUF:
     >>> import lpsim as lp
     >>> quantized = lp.quantize([1.0, -2.0, 0.5] + 29 * [0.0], lp.quantization.gguf("Q4_0"))
     >>> quantized.tobytes().hex()
-    '00348c80888888888888888888888888888a'
+    '00348c808a88888888888888888888888888'
     >>> quantized.dequantize()[:4].tolist(), quantized.bits_per_value
     ([1.0, -2.0, 0.5, 0.0], 4.5)
     """
