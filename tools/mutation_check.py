@@ -343,7 +343,7 @@ FAULTS = (
     ),
     Fault(
         "sums in the short way are truncated, not rounded to odd",
-        "lpsim/core/short.py",
+        "lpsim/core/results.py",
         "np.int64(truncated | np.int64(1) if abs(error) > 0 else bits)",
         "np.int64(truncated if abs(error) > 0 else bits)",
         "tests/test_shortcuts.py",
