@@ -88,7 +88,7 @@ def test_bytes_of_the_package(name: str) -> None:
     assert not (wrong & ~zeros).any()
 
 
-@pytest.mark.parametrize("name", GGUF_TYPES)
+@pytest.mark.parametrize("name", [name for name, one in GGUF_TYPES.items() if one.own])
 def test_values_of_the_package(name: str) -> None:
     one = GGUF_TYPES[name]
     codes = np.random.default_rng(0).integers(0, 256, (256, 8 * one.octets), dtype=np.uint8)
@@ -312,8 +312,25 @@ def test_files(tmp_path: Path) -> None:
         read_gguf(tmp_path / "none.gguf")
 
 
-def test_types_that_are_not_read(tmp_path: Path) -> None:
+def test_every_type_of_the_package_is_read(tmp_path: Path) -> None:
+    for kind, (block, octets) in package.GGML_QUANT_SIZES.items():
+        if kind in package.quants._type_traits:
+            assert (GGUF_TYPES[kind.name].block, GGUF_TYPES[kind.name].octets) == (block, octets)
+    path = tmp_path / "model.gguf"
+    x = np.random.default_rng(0).normal(size=(2, 256)).astype(F)
+    write(path, {"w": (x, "TQ1_0")})
+    one = read_gguf(path)["w"]
+    assert isinstance(one, lp.Quantized)
+    assert one.bits_per_value == 1.6875
+    assert 0 < one.error(x).relative_rms < 1
+
+
+def test_types_that_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.gguf"
     write(path, {"w": (np.ones((2, 256), F), "TQ1_0")})
+    monkeypatch.delitem(GGUF_TYPES, "TQ1_0")
     with pytest.raises(ValueError, match="has tensor 'w' of type TQ1_0; allowed: F16, F32, Q8_0"):
+        read_gguf(path)
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(ImportError, match=r"files need the extra 'quantization'; install it with: pip install"):
         read_gguf(path)

@@ -2,7 +2,10 @@
 
 Quantisation is that of ggml's reference without an importance matrix. NaNs and infinities, for which ggml has no rule,
 are refused. A block of zeros comes back as zeros; its bytes are all 0, save for Q4_0 and Q5_0, whose scale is -0 and
-whose codes are those of zero, and IQ4_NL, whose codes are 8.
+whose codes are those of zero, and IQ4_NL, whose codes are 8. Scales beyond binary16 are infinite, as ggml's are.
+
+Types whose codes stand for points of lattices (IQ1 to IQ4_XS), and ternary ones, are read by the package ``gguf``
+(extra ``quantization``), which has their tables.
 
 Source: ggml d99724f2, ``ggml-common.h`` (layouts), ``ggml-quants.c`` (rules).
 """
@@ -34,11 +37,12 @@ __all__ = ["GGUF", "GGUF_TYPES", "GGUFType", "gguf", "read_gguf"]
 
 
 class GGUFType(NamedTuple):
-    """How a type stores a block."""
+    """How a type stores a block: numbers, bytes, whether arrays can be quantised to it, and whether it is read here."""
 
     block: int
     octets: int
     quantises: bool
+    own: bool = True
 
 
 #: Types by name.
@@ -56,6 +60,17 @@ GGUF_TYPES = {
     "IQ4_NL": GGUFType(32, 18, True),
     "MXFP4": GGUFType(32, 17, True),
     "NVFP4": GGUFType(64, 36, True),
+    "TQ1_0": GGUFType(256, 54, False, own=False),
+    "TQ2_0": GGUFType(256, 66, False, own=False),
+    "IQ1_S": GGUFType(256, 50, False, own=False),
+    "IQ1_M": GGUFType(256, 56, False, own=False),
+    "IQ2_XXS": GGUFType(256, 66, False, own=False),
+    "IQ2_XS": GGUFType(256, 74, False, own=False),
+    "IQ2_S": GGUFType(256, 82, False, own=False),
+    "IQ3_XXS": GGUFType(256, 98, False, own=False),
+    "IQ3_S": GGUFType(256, 110, False, own=False),
+    "IQ4_XS": GGUFType(256, 136, False, own=False),
+    "BF16": GGUFType(1, 2, False, own=False),
 }
 
 #: Numbers that are worth a thread: types that search for a scale take some hundred times as long.
@@ -115,6 +130,11 @@ class GGUF(Scheme):
     def dequantize_matrix(self, parts: Parts, rows: int, n: int) -> RealMatrix:
         """Return the values, in float32."""
         one = GGUF_TYPES[self.type]
+        if not one.own:
+            package = _package(f"type {self.type} needs")
+            with np.errstate(all="ignore"):
+                values = package.quants.dequantize(parts["codes"], package.GGMLQuantizationType[self.type])
+            return np.asarray(values, np.float32).reshape(rows, n)
         kernel: Callable[..., None] = (decode_k_kernel if self.type.endswith("_K") else decode_kernel)(self.type)
         out = np.empty((rows, n), np.float32)
         flat, flat_out = read_only(parts["codes"].reshape(-1), np.dtype(np.uint8)), out.reshape(-1)
@@ -138,6 +158,16 @@ def _half() -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     return encoding.record, decoding.record
 
 
+def _package(what: str) -> Any:
+    try:
+        import gguf as package
+    except ImportError as error:
+        raise ImportError(
+            f"{what} the extra 'quantization'; install it with: pip install 'lpsim[quantization]'"
+        ) from error
+    return package
+
+
 def gguf(type: str = "Q4_0", search: bool = True) -> GGUF:
     """Return a block type of GGUF files.
 
@@ -145,7 +175,7 @@ def gguf(type: str = "Q4_0", search: bool = True) -> GGUF:
     ----------
     type : str
         ``"Q8_0"``, ``"Q4_0"``, ``"Q4_1"``, ``"Q5_0"``, ``"Q5_1"``, ``"Q4_K"``, ``"Q5_K"``, ``"Q6_K"``, ``"IQ4_NL"``,
-        ``"MXFP4"`` or ``"NVFP4"``, in any case; ``"Q2_K"`` and ``"Q3_K"`` can be read.
+        ``"MXFP4"`` or ``"NVFP4"``, in any case; the others of `GGUF_TYPES` can be read.
     search : bool
         For IQ4_NL: whether 15 scales are tried, as llama.cpp's tool does, or none, as ggml's reference function.
 
@@ -199,17 +229,12 @@ def read_gguf(path: str | Path) -> dict[str, Quantized | npt.NDArray[Any]]:
     >>> import lpsim as lp
     >>> tensors = lp.quantization.read_gguf("model.gguf")  # doctest: +SKIP
     """
-    try:
-        from gguf import GGUFReader
-    except ImportError as error:
-        raise ImportError(
-            ".gguf files need the extra 'quantization'; install it with: pip install 'lpsim[quantization]'"
-        ) from error
+    package = _package(".gguf files need")
     path = Path(path)
     with path.open("rb"):
         pass  # a file that can't be read is an OSError
     try:
-        tensors = GGUFReader(path).tensors
+        tensors = package.GGUFReader(path).tensors
     except Exception as error:  # what the package raises depends on where the damage is
         raise ValueError(f"{path} is no .gguf file, or a damaged one: {error}") from error
     result: dict[str, Quantized | npt.NDArray[Any]] = {}
