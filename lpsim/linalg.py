@@ -9,14 +9,10 @@ import numpy.typing as npt
 
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_seed, batch_shape, check_inner, check_value_out
-from lpsim.arithmetic import mul
 from lpsim.counts import Counter, MatmulStats
 from lpsim.cpu.gemm import gemm
 from lpsim.engine import Engine
-from lpsim.formats import float32
 from lpsim.operands import Operands
-from lpsim.quantization.products import default_unit, scaled_operand
-from lpsim.quantization.quantized import Quantized
 from lpsim.rounding import Rounding
 from lpsim.units import MatrixUnit
 
@@ -91,8 +87,11 @@ def matmul(
     >>> lp.matmul([[1, 2**-11]], [[1], [1 + 2**-12]], lp.units.tf32).tolist()
     [[1.00048828125]]
     """
-    if isinstance(a, Quantized) or isinstance(b, Quantized):
-        return _matmul_quantized(a, b, unit, c, out, seed, a_scale, b_scale, stats)
+    # Factors of other kinds, such as quantised ones, bring their own way, which comes back with plain ones.
+    for factor in (a, b):
+        own = getattr(factor, "__lpsim_matmul__", None)
+        if own is not None:
+            return own(matmul, a, b, unit, c, out, seed, a_scale, b_scale, stats)
     unit = units.tf32 if unit is None else units.get(unit)
     number = np.uint64(as_seed(seed, Rounding.STOCHASTIC if unit.is_stochastic else Rounding.TIES_TO_EVEN))
     if not isinstance(stats, bool):
@@ -131,32 +130,3 @@ def matmul(
     elif result.ndim == 0:
         result = result[()]
     return result if counters is None else (result, MatmulStats(*(counter.total for counter in counters)))
-
-
-def _matmul_quantized(
-    a: Any,
-    b: Any,
-    unit: MatrixUnit | str | None,
-    c: npt.ArrayLike | None,
-    out: RealArray | None,
-    seed: int | None,
-    a_scale: npt.ArrayLike | None,
-    b_scale: npt.ArrayLike | None,
-    stats: bool,
-) -> Any:
-    """Return the product of two block-scaled arrays."""
-    for argument, scale in (("a_scale", a_scale), ("b_scale", b_scale)):
-        if scale is not None:
-            raise ValueError(f"{argument} is given with quantised factors, which have scales; allowed: None")
-    unit = default_unit(a, b) if unit is None else units.get(unit)
-    left, right = scaled_operand(a, "a", unit), scaled_operand(b, "b", unit)
-    alpha = left.tensor_scale * right.tensor_scale
-    two_level = any(getattr(one.scheme, "two_level", False) for one in (a, b))
-    if two_level and c is not None:
-        raise ValueError("c is given with scales of tensors, which multiply the unit's result; allowed: None")
-    result = matmul(left.elements, right.elements, unit, c, out, seed, left.scales, right.scales, stats)
-    if not two_level:
-        return result
-    values, counts = result if stats else (result, None)
-    scaled = mul(values, alpha, float32, out=out)
-    return (scaled, counts) if stats else scaled

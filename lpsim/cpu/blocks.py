@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
-from lpsim.cpu.largest import largest_bits
 
 __all__ = ["largest_kernel", "pack_kernel", "scale_kernel", "unpack_kernel", "unscale_kernel"]
 
@@ -37,7 +36,13 @@ def _build_largest(fixed: int, fingerprint: int) -> Callable[..., None]:
     def kernel(bits: Any, block: Any, out: Any) -> None:
         assert fingerprint >= 0
         for b in range(out.size):
-            out[b] = largest_bits(bits[b * block : (b + 1) * block])
+            # Integers, so that the reduction is one of vectors.
+            largest = np.int32(0)
+            start = np.uint64(b) * np.uint64(block)
+            for i in range(fixed or block):
+                magnitude = np.int32(bits[start + np.uint64(i)] & np.int32(0x7FFFFFFF))
+                largest = max(largest, magnitude)
+            out[b] = largest
 
     return compile_kernel(kernel)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.formats import Format, float4_e2m1fn
+from lpsim.arithmetic import mul
+from lpsim.formats import Format, float4_e2m1fn, float32
 from lpsim.quantization.blocks import MX_ELEMENTS, BlockFloat
 from lpsim.quantization.nvfp4 import NVFP4
 from lpsim.quantization.quantized import Quantized
 from lpsim.units import MatrixUnit
 
-__all__ = ["Scaled", "default_unit", "scaled_operand"]
+__all__ = ["matmul_quantized"]
 
 
 class Scaled(NamedTuple):
@@ -89,3 +91,33 @@ def scaled_operand(quantized: Any, argument: str, unit: MatrixUnit) -> Scaled:
 
 def _described(factor: Any) -> str:
     return f"{factor.scheme}" if isinstance(factor, Quantized) else f"{type(factor).__name__} that is not quantised"
+
+
+def matmul_quantized(
+    matmul: Callable[..., Any],
+    a: Any,
+    b: Any,
+    unit: MatrixUnit | str | None,
+    c: npt.ArrayLike | None,
+    out: npt.NDArray[Any] | None,
+    seed: int | None,
+    a_scale: npt.ArrayLike | None,
+    b_scale: npt.ArrayLike | None,
+    stats: bool,
+) -> Any:
+    """Return the product of two block-scaled arrays."""
+    for argument, scale in (("a_scale", a_scale), ("b_scale", b_scale)):
+        if scale is not None:
+            raise ValueError(f"{argument} is given with quantised factors, which have scales; allowed: None")
+    unit = default_unit(a, b) if unit is None else units.get(unit)
+    left, right = scaled_operand(a, "a", unit), scaled_operand(b, "b", unit)
+    alpha = left.tensor_scale * right.tensor_scale
+    two_level = any(getattr(one.scheme, "two_level", False) for one in (a, b))
+    if two_level and c is not None:
+        raise ValueError("c is given with scales of tensors, which multiply the unit's result; allowed: None")
+    result = matmul(left.elements, right.elements, unit, c, out, seed, left.scales, right.scales, stats)
+    if not two_level:
+        return result
+    values, counts = result if stats else (result, None)
+    scaled = mul(values, alpha, float32, out=out)
+    return (scaled, counts) if stats else scaled

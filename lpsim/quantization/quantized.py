@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import as_real
+from lpsim.cpu.largest import largest_bits_kernel
+from lpsim.cpu.threads import map_ranges
+from lpsim.parts import read_only
 from lpsim.quantization.names import SchemeLike, get
 from lpsim.quantization.scheme import Parts, RealMatrix, Scheme
 
@@ -136,6 +139,13 @@ class Quantized:
         relative = error / norm if norm else (0.0 if error == 0 else math.inf)
         return QuantizationError(relative, error / math.sqrt(exact.size), float(np.abs(difference).flat[where]), index)
 
+    @staticmethod
+    def __lpsim_matmul__(*arguments: Any) -> Any:
+        """Do what `lpsim.matmul` does with quantised factors."""
+        from lpsim.quantization.products import matmul_quantized
+
+        return matmul_quantized(*arguments)
+
     def tobytes(self) -> bytes:
         """Return the bytes of the array as the tool stores them."""
         return self.scheme.tobytes(self.parts, self.rows, self.n)
@@ -158,6 +168,9 @@ class Quantized:
 
 
 _EXTRA_FLOATS = ("bfloat16",)
+
+#: Representation of infinity in binary32.
+_INFINITY = 0x7F800000
 
 
 def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any) -> Quantized:
@@ -247,10 +260,7 @@ def _to_matrix(array: npt.NDArray[Any], axis: int, scheme: Scheme) -> RealMatrix
         narrow = np.moveaxis(array, axis, -1).astype(np.float32, copy=False)
     n = narrow.shape[-1]
     matrix = np.ascontiguousarray(narrow).reshape(math.prod(narrow.shape[:-1]), n)
-    # A sum finds non-finite numbers without an array of booleans, and finite overflow is told apart below.
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = not scheme.takes_non_finite and not np.isfinite(np.add.reduce(matrix, axis=None))
-    if suspicious and not np.isfinite(matrix).all():
+    if not scheme.takes_non_finite and not _all_finite(matrix):
         where = np.moveaxis(~np.isfinite(narrow), -1, axis)
         index = tuple(map(int, np.argwhere(where)[0]))
         raise ValueError(
@@ -258,6 +268,15 @@ def _to_matrix(array: npt.NDArray[Any], axis: int, scheme: Scheme) -> RealMatrix
             "allowed: finite float32 numbers"
         )
     return matrix
+
+
+def _all_finite(matrix: RealMatrix) -> bool:
+    """Return whether there is no NaN and no infinity: in representations, these are above all numbers."""
+    bits = read_only(matrix.reshape(-1).view(np.int32), np.dtype(np.int32))
+    found: list[int] = []
+    kernel = largest_bits_kernel()
+    map_ranges(lambda start, stop: found.append(int(kernel(bits[start:stop]))), bits.size, smallest=1 << 19)
+    return max(found, default=0) < _INFINITY
 
 
 def _from_matrix(matrix: RealMatrix, shape: tuple[int, ...], axis: int) -> npt.NDArray[Any]:
