@@ -198,3 +198,28 @@ def test_decoding_as_bitsandbytes(kind: str) -> None:
     function(*pointers, ctypes.c_longlong(64), ctypes.c_longlong(64), ctypes.c_longlong(64))
     scheme = nf4() if kind == "nf4" else bnb_fp4()
     assert np.array_equal(scheme._dequantize(codes, scales, out.size), out)
+
+
+@pytest.mark.skipif(library() is None, reason="bitsandbytes is not installed")
+def test_dynamic_map_as_bitsandbytes() -> None:
+    """Its library quantises by a table of 65,536 bins, so that a code may not be the nearest."""
+    one = library()
+    assert one is not None
+    x = np.random.default_rng(0).normal(size=1 << 18).astype(F)
+    table, scales, codes = np.array(dynamic_map(), F), np.empty(x.size // 256, F), np.empty(x.size, np.uint8)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (table, x, scales, codes)]
+    one.cquantize_blockwise_cpu_fp32(*pointers, ctypes.c_longlong(256), ctypes.c_longlong(x.size))
+    quantized = lp.quantize(x, dynamic8(256))
+    assert quantized.scales is not None
+    assert np.array_equal(quantized.scales, scales)
+    different = quantized.codes != codes
+    assert different.mean() < 0.002
+    ratios = (x.reshape(-1, 256) / scales[:, None]).reshape(-1).astype(np.float64)
+    ours, theirs = (np.abs(table[c] - ratios) for c in (quantized.codes, codes))
+    assert (theirs <= ours + 2.0**-15).all()  # by less than a bin is it farther
+    assert (ours <= theirs + 2.0**-24).all()
+    # And back: the same numbers.
+    out = np.empty(x.size, F)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (table, codes, scales, out)]
+    one.cdequantize_blockwise_cpu_fp32(*pointers, ctypes.c_longlong(256), ctypes.c_longlong(x.size))
+    assert np.array_equal(dynamic8(256)._dequantize(codes, scales, x.size), out)
