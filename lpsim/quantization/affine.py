@@ -17,7 +17,8 @@ the least and greatest number of a group, and how x is rounded, is the `conventi
     max(min / qmin, max / qmax), or max / qmax if unsigned; ties away from zero. TensorFlow's mode SCALED.
 ``"tensorflow_min_combined"``, ``"tensorflow_min_first"``
     The least number is code qmin, and x comes back as ``min + scale * (code - qmin)``, with the scale
-    (max - min) / (2**bits - 1); in the latter, ``min`` is a multiple of it. Ties away from zero.
+    (max - min) / (2**bits - 1); in the latter, ``min`` is a multiple of it. Ties away from zero. TensorFlow documents
+    how these come back; here, quantisation is the inverse of that.
 
 Sources: TensorRT documentation, "Working with Quantized Types"; torchao 36027d82, ``quantization/quant_primitives.py``;
 the documentation of ``tf.quantization.quantize`` and ``dequantize``.
