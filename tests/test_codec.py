@@ -57,3 +57,21 @@ def test_bad_input(case: str) -> None:
     call, error, message = BAD[case]
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("fmt", "code", "value"),
+    [
+        ("half", 0xCECA, -27.15625),
+        ("bf16", 0xC1D9, -27.125),
+        ("e4m3fn", 0xDE, -28.0),
+        ("e5m2", 0xCF, -28.0),
+        ("e3m2fn", 0x3F, -28.0),
+        ("e2m3fn", 0x3F, -7.5),
+        ("e2m1fn", 0x0F, -6.0),
+    ],
+)
+def test_one_number_in_the_formats_of_deep_learning(fmt: str, code: int, value: float) -> None:
+    """Codes and values that ml_dtypes gives; FP6 and FP4 saturate."""
+    assert lp.encode(-27.15625, fmt) == code
+    assert lp.round(-27.15625, fmt) == lp.decode(code, fmt) == value
