@@ -76,9 +76,21 @@ def test_zero_blocks() -> None:
             assert quantized.bits_per_value == 8 * one.octets / one.block
 
 
+def many(kind: str) -> Array:
+    """A million numbers: of all kinds, normal ones, or ties of most types."""
+    rng = np.random.default_rng(7)
+    if kind == "mixed":
+        return data()
+    if kind == "random":
+        return rng.normal(size=(1024, 1024)).astype(F)
+    ties = rng.integers(-254, 255, (1024, 1024)) / 2 * 0.5 ** rng.integers(0, 6, (1024, 32)).repeat(32, axis=1)
+    return ties.astype(F)
+
+
+@pytest.mark.parametrize("kind", ["mixed", "random", "ties"])
 @pytest.mark.parametrize("name", BY_PACKAGE)
-def test_bytes_of_the_package(name: str) -> None:
-    x = data()
+def test_bytes_of_the_package(name: str, kind: str) -> None:
+    x = many(kind)
     with np.errstate(over="ignore"):  # scales beyond binary16
         expected = package.quants.quantize(x, package.GGMLQuantizationType[name])
     got = lp.quantize(x, gguf(name)).codes

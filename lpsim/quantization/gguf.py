@@ -246,7 +246,8 @@ def read_gguf(path: str | Path) -> dict[str, Quantized | npt.NDArray[Any]]:
         elif kind in GGUF_TYPES:
             scheme = GGUF(kind)
             rows = int(np.prod(shape[:-1], dtype=np.int64))
-            scheme.check_shape(rows, shape[-1])
+            if shape[-1] % GGUF_TYPES[kind].block:
+                raise ValueError(f"{path} has tensor {name!r} of shape {shape}: rows are no whole blocks of {kind}")
             codes = np.asarray(tensor.data, np.uint8)
             result[name] = Quantized(scheme, shape, len(shape) - 1, {"codes": codes.reshape(rows, -1)})
         else:
