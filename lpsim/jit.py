@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
@@ -51,7 +52,7 @@ def _check(f: Any, word: Any) -> None:
 @overload(_check, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
 def _check_types(f: Any, word: Any) -> Any:
     stochastic = getattr(f, "instance_class", None) is StochasticParams
-    given = getattr(word, "key", word) is not None and str(word) not in ("none", "omitted(default=None)")
+    given = not isinstance(word, (types.NoneType, types.Omitted))
     if stochastic != given:
         raise TypingError(_NEEDS_WORD if stochastic else _TAKES_NO_WORD)
 

@@ -141,6 +141,18 @@ def test_bytes_of_the_library(name: str) -> None:
     assert wrong.size == 0, (wrong[:5], wrong.size)
 
 
+@pytest.mark.skipif(library() is None, reason="pywhispercpp, which ships ggml's library, is not installed")
+def test_iq4_nl_without_search_as_the_library() -> None:
+    one = library()
+    assert one is not None
+    x = np.random.default_rng(1).normal(size=(64, 1024)).astype(F)
+    got = lp.quantize(x, gguf("IQ4_NL", search=False)).codes
+    out = np.zeros(got.shape, np.uint8)
+    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (x, out)]
+    one.quantize_row_iq4_nl_ref(*pointers, ctypes.c_int64(x.size))
+    assert np.array_equal(got, out)
+
+
 def half(x: F) -> F:
     return F(np.float16(x))
 
@@ -253,6 +265,7 @@ def test_variants_of_iq4_nl() -> None:
     searched, plain = lp.quantize(x, "IQ4_NL"), lp.quantize(x, gguf("iq4_nl", search=False))
     assert searched.tobytes() != plain.tobytes()
     assert searched.error(x).rms < plain.error(x).rms
+    assert plain.error(x).relative_rms < 0.1
 
 
 def test_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,8 @@ from lpsim.core.jit import core_function
 __all__ = ["nearest_integer"]
 
 #: The deterministic modes by the numbers of `lpsim.rounding.Rounding`, since the core knows no enums.
-_TIES_TO_EVEN, _TIES_TO_AWAY, _TIES_TO_ZERO, _TOWARD_ZERO, _TOWARD_POSITIVE, _TOWARD_NEGATIVE, _AWAY_FROM_ZERO = range(
-    7
-)
+_TIES_TO_EVEN, _TIES_TO_AWAY, _TIES_TO_ZERO = range(3)
+_TOWARD_ZERO, _TOWARD_POSITIVE, _TOWARD_NEGATIVE, _AWAY_FROM_ZERO = range(3, 7)
 
 
 @core_function

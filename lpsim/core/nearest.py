@@ -19,6 +19,7 @@ __all__ = [
     "nearest_by_addition",
     "nearest_by_bits",
     "nearest_by_fma",
+    "one_below",
     "round_nearest",
     "toward_zero_by_fma",
     "truncated",
@@ -116,7 +117,7 @@ def _one_below_64(x: Any, error: Any) -> Any:
 
 
 #: Return the neighbour of x that is nearer to zero if the signs of x and error differ, else x.
-_one_below = by_size(_one_below_32, _one_below_64)
+one_below = by_size(_one_below_32, _one_below_64)
 
 
 @core_function
@@ -125,7 +126,7 @@ def truncated(x: Any, error: Any) -> Any:
 
     Infinities, of which the error is a NaN, stay.
     """
-    return _one_below(x, error) if abs(error) > 0 else x
+    return one_below(x, error) if abs(error) > 0 else x
 
 
 @core_function

@@ -12,6 +12,7 @@ import numpy as np
 
 from lpsim.core.bits import bits_of, fma
 from lpsim.core.jit import by_size, core_function
+from lpsim.core.nearest import one_below
 from lpsim.core.operations import DIV, FMA, MUL, ROUND, SQRT, SUB
 
 __all__ = ["binary64_pair", "binary64_result", "narrow_result", "product_is_tiny", "wide_pair", "wide_result"]
@@ -33,15 +34,13 @@ def _two_sum_error(a: Any, b: Any, total: Any) -> Any:
 
 @core_function
 def _to_odd_32(x: Any, error: Any) -> Any:
-    bits = np.float32(x).view(np.int32)
-    truncated = np.int32(bits + np.int32(np.int32(np.float32(error).view(np.int32) ^ bits) >> np.int32(31)))
+    bits, truncated = np.float32(x).view(np.int32), np.float32(one_below(x, error)).view(np.int32)
     return np.int32(truncated | _ONE if abs(error) > 0 else bits).view(np.float32)
 
 
 @core_function
 def _to_odd_64(x: Any, error: Any) -> Any:
-    bits = bits_of(x)
-    truncated = bits + ((bits_of(error) ^ bits) >> np.int64(63))
+    bits, truncated = bits_of(x), bits_of(one_below(x, error))
     return np.int64(truncated | np.int64(1) if abs(error) > 0 else bits).view(np.float64)
 
 

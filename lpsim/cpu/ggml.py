@@ -1,4 +1,4 @@
-"""Kernels that quantise to ggml's simple types, and one that finds a block's range; blocks follow each other."""
+"""Kernels of ggml's types of 32 and 64 numbers, both ways; blocks follow each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["LEGACY", "decode_kernel", "encode_kernel"]
 F = np.float32
 _encoding, _decoding = record_reader(ShortParams), record_reader(DecodeParams)
 
-#: Bits of a code, whether there is a minimum, and whether the fifth bits are apart.
+#: Bits of a code, of which fifth ones are stored apart, and whether there is a minimum.
 LEGACY = {"Q4_0": (4, False), "Q4_1": (4, True), "Q5_0": (5, False), "Q5_1": (5, True)}
 
 #: Values of IQ4_NL.
@@ -167,7 +167,7 @@ def _iq4_nl(name: str, fingerprint: int) -> Callable[..., None]:
                 d = -extreme / table[0] if tries > 0 else extreme / table[0]
                 inverse = F(1) / d
                 best = F(0)
-                for attempt in range(-tries - 1, tries + 1):
+                for attempt in range(-tries - 1, max(tries + 1, -tries)):  # the first one is without a search
                     if attempt >= -tries:
                         inverse = (F(attempt) + table[0]) / extreme
                     sum_qx, sum_q2 = F(0), F(0)

@@ -240,7 +240,7 @@ class Affine(Scheme):
                 factor = np.where(scales > 0, one / scales, zero)
                 divisor, offset = one, zero + np.float32(self.qmin)
                 if self.convention == "tensorflow_min_first":
-                    offset = offset - np.float32(1) * np.trunc(minima * factor + np.copysign(np.float32(0.5), minima))
+                    offset = offset - self._rounded(minima, factor)
                 else:
                     shift = minima
             elif self.convention.startswith("torchao"):
@@ -258,6 +258,14 @@ class Affine(Scheme):
 
         map_ranges(run, rows, smallest=max(1, _GRAIN // max(n, 1)))
         return codes
+
+    def _rounded(self, x: _Numbers, factor: _Numbers) -> _Numbers:
+        """Return ``x * factor``, rounded to integers as numbers are."""
+        zero, one, out = np.zeros_like(x), np.ones_like(x), np.empty(x.shape, np.int32)
+        most = np.float32(1 << 24)
+        arrays = [read_only(array, np.dtype(np.float32)) for array in (x, zero, factor, one, zero)]
+        affine_kernel(int(self._mode))(arrays[0], 1, *arrays[1:], -most, most, out)
+        return out.astype(np.float32)
 
     def unpacked(self, parts: Parts, n: int) -> npt.NDArray[Any]:
         """Return the codes as integers, shape (rows, n)."""
