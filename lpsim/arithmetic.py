@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lpsim.arguments import RealArray, as_real_float
 from lpsim.core import operations
+from lpsim.dispatch import overridable
 from lpsim.elementwise import apply
 from lpsim.formats import FormatLike
 from lpsim.rounding import Overflow, Rounding
@@ -63,6 +64,7 @@ def _documented(function: Any) -> Any:
     return function
 
 
+@overridable
 @_documented
 def add(
     x: npt.ArrayLike,
@@ -99,6 +101,7 @@ def add(
     return apply(operations.ADD, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
+@overridable
 @_documented
 def sub(
     x: npt.ArrayLike,
@@ -135,6 +138,7 @@ def sub(
     return apply(operations.SUB, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
+@overridable
 @_documented
 def mul(
     x: npt.ArrayLike,
@@ -171,6 +175,7 @@ def mul(
     return apply(operations.MUL, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
+@overridable
 @_documented
 def div(
     x: npt.ArrayLike,
@@ -208,6 +213,7 @@ def div(
     return apply(operations.DIV, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
+@overridable
 @_documented
 def sqrt(
     x: npt.ArrayLike,
@@ -243,6 +249,7 @@ def sqrt(
     return apply(operations.SQRT, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
+@overridable
 @_documented
 def fma(
     x: npt.ArrayLike,
@@ -280,6 +287,7 @@ def fma(
     return apply(operations.FMA, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
+@overridable
 @_documented
 def neg(
     x: npt.ArrayLike,
@@ -315,6 +323,7 @@ def neg(
     return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
+@overridable
 @_documented
 def abs(
     x: npt.ArrayLike,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import RealArray, as_real, check_value_out
+from lpsim.dispatch import overridable
 from lpsim.elementwise import iterate, round_real, wrap_result
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
@@ -18,6 +19,7 @@ from lpsim.shortcuts import Shortcut, decoder
 __all__ = ["decode", "encode", "pack", "round", "unpack"]
 
 
+@overridable
 def round(
     x: npt.ArrayLike,
     fmt: FormatLike,
@@ -86,6 +88,7 @@ def round(
     return round_real(as_real(x, "x"), "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
+@overridable
 def encode(
     x: npt.ArrayLike,
     fmt: FormatLike,
@@ -171,6 +174,7 @@ def _decoding(fmt: FormatLike) -> _Decoding:
     return _Decoding(fmt, decoder(fmt), fmt.code_dtype, fmt.carrier, fmt.bits == 8 * fmt.code_dtype.itemsize)
 
 
+@overridable
 def decode(codes: npt.ArrayLike, fmt: FormatLike, out: RealArray | None = None) -> Any:
     """Return the values that codes of a format stand for.
 

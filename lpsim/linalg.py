@@ -11,6 +11,7 @@ from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_seed, batch_shape, check_inner, check_value_out
 from lpsim.counts import Counter, MatmulStats
 from lpsim.cpu.gemm import gemm
+from lpsim.dispatch import overridable
 from lpsim.engine import Engine
 from lpsim.operands import Operands
 from lpsim.rounding import Rounding
@@ -19,6 +20,7 @@ from lpsim.units import MatrixUnit
 __all__ = ["matmul"]
 
 
+@overridable
 def matmul(
     a: npt.ArrayLike,
     b: npt.ArrayLike,
@@ -87,11 +89,6 @@ def matmul(
     >>> lp.matmul([[1, 2**-11]], [[1], [1 + 2**-12]], lp.units.tf32).tolist()
     [[1.00048828125]]
     """
-    # Factors of other kinds, such as quantised ones, bring their own way, which comes back with plain ones.
-    for factor in (a, b):
-        own = getattr(factor, "__lpsim_matmul__", None)
-        if own is not None:
-            return own(matmul, a, b, unit, c, out, seed, a_scale, b_scale, stats)
     unit = units.tf32 if unit is None else units.get(unit)
     number = np.uint64(as_seed(seed, Rounding.STOCHASTIC if unit.is_stochastic else Rounding.TIES_TO_EVEN))
     if not isinstance(stats, bool):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_real_float, check_inner, check_value_out
+from lpsim.dispatch import overridable
 from lpsim.formats import FormatLike, float32, float64
 from lpsim.formats import format as as_format
 from lpsim.linalg import matmul
@@ -22,6 +23,7 @@ from lpsim.units.order import parse_order
 __all__ = ["dot", "sum"]
 
 
+@overridable
 def dot(
     a: npt.ArrayLike,
     b: npt.ArrayLike,
@@ -103,6 +105,7 @@ def dot(
     return _delivered(matmul(left.reshape(m, depth), front.reshape(depth, n), unit, c, seed=seed), shape, out)
 
 
+@overridable
 def sum(
     x: npt.ArrayLike,
     fmt: FormatLike,

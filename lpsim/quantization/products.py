@@ -97,13 +97,13 @@ def matmul_quantized(
     matmul: Callable[..., Any],
     a: Any,
     b: Any,
-    unit: MatrixUnit | str | None,
-    c: npt.ArrayLike | None,
-    out: npt.NDArray[Any] | None,
-    seed: int | None,
-    a_scale: npt.ArrayLike | None,
-    b_scale: npt.ArrayLike | None,
-    stats: bool,
+    unit: MatrixUnit | str | None = None,
+    c: npt.ArrayLike | None = None,
+    out: npt.NDArray[Any] | None = None,
+    seed: int | None = None,
+    a_scale: npt.ArrayLike | None = None,
+    b_scale: npt.ArrayLike | None = None,
+    stats: bool = False,
 ) -> Any:
     """Return the product of two block-scaled arrays."""
     for argument, scale in (("a_scale", a_scale), ("b_scale", b_scale)):

@@ -139,12 +139,16 @@ class Quantized:
         relative = error / norm if norm else (0.0 if error == 0 else math.inf)
         return QuantizationError(relative, error / math.sqrt(exact.size), float(np.abs(difference).flat[where]), index)
 
-    @staticmethod
-    def __lpsim_matmul__(*arguments: Any) -> Any:
+    def __lpsim_function__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Do what `lpsim.matmul` does with quantised factors."""
         from lpsim.quantization.products import matmul_quantized
 
-        return matmul_quantized(*arguments)
+        if function.__name__ != "matmul":
+            raise TypeError(
+                f"lpsim.{function.__name__} is called with a quantised array ({self.scheme}); allowed: its values "
+                "(dequantize())"
+            )
+        return matmul_quantized(function, *args, **kwargs)
 
     def tobytes(self) -> bytes:
         """Return the bytes of the array as the tool stores them."""
