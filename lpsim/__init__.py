@@ -9,6 +9,7 @@ from typing import Any
 
 from lpsim import jit, quantization, units
 from lpsim.arithmetic import abs, add, div, fma, mul, neg, sqrt, sub
+from lpsim.arrays import Array, Context, array
 from lpsim.codec import decode, encode, pack, round, unpack
 from lpsim.describe import Description, describe
 from lpsim.formats import (
@@ -55,6 +56,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Array",
+    "Context",
     "Description",
     "Flag",
     "FloatInfo",
@@ -67,6 +70,7 @@ __all__ = [
     "__version__",
     "abs",
     "add",
+    "array",
     "bfloat16",
     "decode",
     "describe",
