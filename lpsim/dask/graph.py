@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -21,7 +21,7 @@ except ImportError:  # before dask 2026
 
 __all__ = ["Operand", "as_dask", "chained", "refuse_arrays", "unified"]
 
-Label = Hashable
+Label = Any  # hashable
 Chunks = tuple[int, ...]
 
 

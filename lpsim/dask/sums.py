@@ -28,7 +28,7 @@ def sum(function: Callable[..., Any], given: dict[str, Any]) -> Any:
     refuse_arrays({argument: value for argument, value in options.items() if argument != "x"})
     x = as_dask(options.pop("x"), "x")
     # The function itself tells what is wrong with the rest, now and not in a worker.
-    sample = function(np.empty((0,) * x.ndim, x.dtype), **options)
+    sample = function(np.zeros((0,) * x.ndim, x.dtype), **options)
     keepdims, seed = options.pop("keepdims", False), options.pop("seed", None)
     axes = summed_axes(options.pop("axis", None), x.ndim)
     unit = sum_unit(np.dtype(np.float64), **options)
@@ -36,10 +36,7 @@ def sum(function: Callable[..., Any], given: dict[str, Any]) -> Any:
     labels = tuple(range(x.ndim))
     kept = tuple(axis for axis in labels if axis not in axes)
     multiple = None if unit.is_stochastic else depth_multiple(unit)
-    if unit.is_stochastic:
-        whole = labels
-    else:
-        whole = axes if multiple is None else axes[1:]
+    whole = labels if unit.is_stochastic else axes if multiple is None else axes[1:]
     multiples = {}
     if axes and multiple is not None:
         inner = math.prod(x.shape[axis] for axis in axes[1:])
