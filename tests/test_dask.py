@@ -329,6 +329,28 @@ def test_the_orders_that_need_one_chunk_do_need_it():
         assert (parts != lp.matmul(a, b, unit)).any()
 
 
+@pytest.mark.parametrize("flush", ["signed", "positive", "signed_c"])
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_accumulators_on_their_way_are_not_flushed_as_start_values_are(flush, cut):
+    # Partial sums of 2**-20, below half's 2**-14, and of -0; the factors' own small numbers are flushed.
+    a = np.array([[2.0**-10, 1, 1.0, 2.0**-15], [-(2.0**-30), 1, 1, 1]])
+    b = np.array([[2.0**-10], [-0.0], [-0.0], [1.0]])
+    for c in (None, np.array([[2.0**-20], [-(2.0**-20)]])):
+        unit = lp.MatrixUnit("bf16", accumulator_format="half", flush_inputs=flush)
+        lazily = lp.matmul(chunked(a, (2, (cut, 4 - cut))), b, unit, c)
+        assert links(lazily) == 2
+        assert_bits(lazily, lp.matmul(a, b, unit, c))
+
+
+def test_boundaries_are_those_of_dots_and_of_blocks_with_a_scale():
+    unit = lp.MatrixUnit("e4m3fn", dot=lp.FusedDot(8, 20), scale_format="e8m0fnu", scale_block=16)
+    a, b = wide("e4m3fn", (2, 64)), wide("e4m3fn", (64, 2))
+    scales = {"a_scale": 2.0 ** np.arange(4)[None], "b_scale": 0.5 ** np.arange(4)[:, None]}
+    lazily = lp.matmul(chunked(a, (2, (24, 40))), b, unit, **scales)
+    assert links(lazily) == 2
+    assert_bits(lazily, lp.matmul(a, b, unit, **scales))
+
+
 @pytest.mark.parametrize(
     ("a_shape", "b_shape"),
     [
@@ -395,6 +417,12 @@ def test_sum_in_any_order(data, unit):
         "seed": 3,
     }
     assert_bits(lp.sum(chunked(x, chunks), **options), np.asarray(lp.sum(x, **options)))
+
+
+def test_sums_of_no_elements():
+    x = np.empty((0, 0))
+    for axis in (None, 0, 1, (), (0, 1)):
+        assert_bits(lp.sum(chunked(x, ((0,), (0, 0))), "half", axis=axis), np.asarray(lp.sum(x, "half", axis=axis)))
 
 
 def test_a_long_sum_keeps_its_chunks():

@@ -19,7 +19,7 @@ try:
 except ImportError:  # before dask 2026
     from dask._task_spec import Task, TaskRef
 
-__all__ = ["Operand", "as_dask", "chained", "refuse_arrays", "unified"]
+__all__ = ["Operand", "as_dask", "chained", "in_chunks", "refuse_arrays", "unified"]
 
 Label = Any  # hashable
 Chunks = tuple[int, ...]
@@ -100,15 +100,19 @@ def unified(
                     ends.update(end // step * step for end in itertools.accumulate(parts[:-1]))
         bounds = [0, *sorted(ends - {0})] if size else [0, 0]
         chunks[label] = tuple(stop - start for start, stop in itertools.pairwise(bounds))
-    return chunks, [operand._replace(array=_rechunked(operand, sizes, chunks)) for operand in operands]
+    return chunks, [in_chunks(operand, chunks) for operand in operands]
 
 
-def _rechunked(operand: Operand, sizes: Mapping[Label, int], chunks: Mapping[Label, Chunks]) -> Any:
+def in_chunks(operand: Operand, chunks: Mapping[Label, Chunks]) -> Operand:
+    """Return an operand whose axes are in the chunks of their labels, but those of length 1 that broadcast."""
     array, labels = operand
-    target = tuple(
-        chunks[label] if size == sizes[label] else (size,) for label, size in zip(labels, array.shape, strict=True)
-    )
-    return array if target == array.chunks else array.rechunk(target)
+    pairs = zip(labels, array.shape, strict=True)
+    target = tuple(chunks[one] if size == sum(chunks.get(one, (1,))) else (size,) for one, size in pairs)
+    if target == array.chunks:
+        return operand
+    # Dask leaves arrays without elements in their chunks.
+    new = array.rechunk(target) if array.size else da.zeros(array.shape, array.dtype, chunks=target)
+    return Operand(new, labels)
 
 
 def chained(

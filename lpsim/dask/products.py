@@ -12,7 +12,7 @@ import numpy as np
 
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, batch_shape, check_inner
-from lpsim.dask.graph import Label, Operand, as_dask, chained, refuse_arrays, unified
+from lpsim.dask.graph import Label, Operand, as_dask, chained, in_chunks, refuse_arrays, unified
 from lpsim.engine import Engine
 from lpsim.operands import Operands
 from lpsim.reductions import reordered
@@ -139,7 +139,7 @@ def _product(
         size = unit.scale_block or 1
         chunks["blocks"] = tuple(-(-part // size) for part in chunks[_DEPTH])
         links["blocks"] = links[_DEPTH]
-        joined += [_in_chunks(operand, chunks) for operand in operands[2:]]
+        joined += [in_chunks(operand, chunks) for operand in operands[2:]]
     start = None
     if c is not None:
         array = as_dask(c, "c")
@@ -150,7 +150,7 @@ def _product(
             fits = False
         if not fits:
             raise ValueError(f"c has shape {array.shape}; allowed: shapes that broadcast to {shape}")
-        start = _in_chunks(Operand(array, _last(labels, array.ndim)), chunks)
+        start = in_chunks(Operand(array, _last(labels, array.ndim)), chunks)
     scales = ("a_scale", "b_scale") if operands[2:] else ()
     step = functools.partial(_link, function, unit, seed, scales)
     descending = unit.summation.block is None and unit.summation.inner == "reverse"
@@ -159,14 +159,6 @@ def _product(
 
 def _without_scales(unit: MatrixUnit) -> MatrixUnit:
     return unit if unit.scale_format is None else dataclasses.replace(unit, scale_format=None, scale_block=None)
-
-
-def _in_chunks(operand: Operand, chunks: dict[Label, tuple[int, ...]]) -> Operand:
-    """Return an operand whose axes that do not broadcast are in these chunks."""
-    array, labels = operand
-    pairs = zip(labels, array.shape, strict=True)
-    target = tuple(chunks[one] if size == sum(chunks.get(one, (1,))) else (size,) for one, size in pairs)
-    return Operand(array if target == array.chunks else array.rechunk(target), labels)
 
 
 def _link(
