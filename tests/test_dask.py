@@ -336,7 +336,7 @@ def test_accumulators_on_their_way_are_not_flushed_as_start_values_are(flush, cu
     a = np.array([[2.0**-10, 1, 1.0, 2.0**-15], [-(2.0**-30), 1, 1, 1]])
     b = np.array([[2.0**-10], [-0.0], [-0.0], [1.0]])
     for c in (None, np.array([[2.0**-20], [-(2.0**-20)]])):
-        unit = lp.MatrixUnit("bf16", accumulator_format="half", flush_inputs=flush)
+        unit = lp.MatrixUnit("half", accumulator_format="half", flush_inputs=flush)
         lazily = lp.matmul(chunked(a, (2, (cut, 4 - cut))), b, unit, c)
         assert links(lazily) == 2
         assert_bits(lazily, lp.matmul(a, b, unit, c))
