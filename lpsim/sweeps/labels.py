@@ -35,7 +35,7 @@ def label_of(value: Any, parameter: str) -> Any:
     --------
     >>> import numpy as np
     >>> import lpsim as lp
-    >>> from lpsim.sweep_values import label_of
+    >>> from lpsim.sweeps.labels import label_of
     >>> values = (lp.units.tf32, lp.bfloat16, lp.Rounding.TO_ODD, np.float16, np.int64(3), "any", None)
     >>> [label_of(value, "x") for value in values]
     ['tf32', 'bfloat16', 'to_odd', 'float16', 3, 'any', None]

@@ -1,7 +1,4 @@
-"""Precision sweeps: a function called for each combination of formats, units, sizes and seeds, as one table.
-
-The table is a pandas DataFrame, which needs the extra ``sweep``.
-"""
+"""Calls of a function for each combination of a grid, and their table."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ import numpy as np
 
 from lpsim import units
 from lpsim.errors import normwise_error
-from lpsim.journal import Journal
 from lpsim.linalg import matmul
-from lpsim.pools import pool
-from lpsim.sweep_values import definitions_digest, is_mixed, label_of
+from lpsim.sweeps.journal import Journal
+from lpsim.sweeps.labels import definitions_digest, is_mixed, label_of
+from lpsim.sweeps.pools import pool
 from lpsim.units import MatrixUnit
 
 __all__ = ["SweepError", "matmul_error", "sweep"]
@@ -218,7 +215,8 @@ def _run(
             for row, call in calls.items():
                 waiting[chosen.submit(_call, function, call)] = row
             for future in as_completed([*waiting]):
-                done(waiting.pop(future), future)
+                done(waiting[future], future)
+                del waiting[future]
         except BaseException:
             # What is finished already is not to be lost, and the rest is not to begin.
             for future in waiting:

@@ -41,7 +41,7 @@ class Journal:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from lpsim.journal import Journal
+    >>> from lpsim.sweeps.journal import Journal
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with Journal(Path(folder, "x.jsonl"), {"function": "f"}, resume=True) as journal:
     ...         journal.add(3, {"error": 0.5})
@@ -71,7 +71,7 @@ class Journal:
                     self._check(entry, header)
                 else:
                     self.rows[int(entry["row"])] = dict(entry["results"])
-            except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
+            except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, KeyError, TypeError):
                 raise ValueError(
                     f"line {number} of the journal {self._path} is no row of a sweep; allowed: the journal of this "
                     "sweep, or resume=False, which replaces it"
