@@ -1,16 +1,19 @@
 """lpsim's functions on dask arrays have the bits that one machine computes, however the arrays are chunked."""
 
 import itertools
+import json
 import math
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import dask
 import dask.array as da
 import ml_dtypes
 import numpy as np
 import pytest
+from clusters import local_cluster
 from dask.base import tokenize
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -432,6 +435,57 @@ def test_a_long_sum_keeps_its_chunks():
         total = lp.sum(lazy, "half", order=order)
         assert links(total) == expected
         assert_bits(total, lp.sum(x, "half", order=order))
+
+
+# Processes.
+
+
+def test_workers_in_other_processes_compute_the_same_bits():
+    unit = lp.MatrixUnit("half", accumulator_format="half", order="blocked(10, kahan)", output_format="bf16")
+    a, b = wide("half", (90, 200)), wide("half", (200, 70))
+    x, y = chunked(a, (40, 30)), chunked(b, (70, 33))
+    with local_cluster():
+        for got, expected in (
+            (lp.matmul(x, y, unit), lp.matmul(a, b, unit)),
+            (lp.sum(x, "bf16"), lp.sum(a, "bf16")),
+            (lp.mul(x, 0.3, "e4m3fn", **STOCHASTIC), lp.mul(a, 0.3, "e4m3fn", **STOCHASTIC)),
+        ):
+            assert_bits(got.compute(), expected)
+
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "distributed_product.py"
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_product_from_disk_to_disk_with_a_worker_killed_midway(tmp_path, kill):
+    # One tile: all of the product is compared.
+    sizes = ["--size", "1000", "--chunk", "130", "--tiles", "1", "--tile", "1000", "--memory", "1GB"]
+    command = [sys.executable, str(SCRIPT), *sizes, "--unit", "h100.fp16", "--folder", str(tmp_path)]
+    result = subprocess.run(command + ["--kill"] * kill, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["wrong_tiles"] == 0
+    assert report["chunks"] == 64
+    assert report["worker_peak_mb"] < 1000
+    if kill:
+        assert 16 <= report["chunks_when_killed"] < 64
+        assert report["killed_pid"] > 0
+
+
+def test_the_comparison_of_tiles_sees_one_bit(tmp_path):
+    sizes = ["--size", "64", "--chunk", "32", "--tiles", "1", "--tile", "64"]
+    command = [sys.executable, str(SCRIPT), *sizes, "--folder", str(tmp_path)]
+    code = (
+        "import sys, zarr; sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv[0]); import distributed_product as p\n"
+        "from pathlib import Path\n"
+        "folder = Path(sys.argv[1]); c = zarr.open_array(str(folder / 'C'), mode='r+')\n"
+        "x = c[5, 7:8]; x.view('u4')[0] ^= 1; c[5, 7:8] = x\n"
+        "print(p.wrong_tiles(folder, 'tf32', 1, 64, 0))"
+    )
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
+    changed = [sys.executable, "-c", code, str(SCRIPT.parent), str(tmp_path)]
+    result = subprocess.run(changed, capture_output=True, text=True, check=False, timeout=120)
+    assert result.stdout == "1\n", result.stderr
 
 
 # What is refused.
