@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
             n_workers=options.workers,
             threads_per_worker=1,
             memory_limit=options.memory,
-            dashboard_address=None,
+            dashboard_address=":0",
             env={"NUMBA_NUM_THREADS": "1"},
         )
         client = stack.enter_context(Client(stack.enter_context(cluster)))

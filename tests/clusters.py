@@ -23,7 +23,7 @@ def local_cluster(workers: int = 2, memory: str = "1GB") -> Iterator[Any]:
                 n_workers=workers,
                 threads_per_worker=1,
                 memory_limit=memory,
-                dashboard_address=None,
+                dashboard_address=":0",
                 env={"NUMBA_NUM_THREADS": "1"},
             ) as cluster,
             Client(cluster) as client,

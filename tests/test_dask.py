@@ -229,14 +229,14 @@ def drawn_product(data, unit):
 
 
 @given(st.data(), units())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_matmul_of_any_unit(data, unit):
     (a, b, c), (lazy_a, lazy_b, lazy_c) = drawn_product(data, unit)
     assert_bits(lp.matmul(lazy_a, lazy_b, unit, lazy_c), lp.matmul(a, b, unit, c))
 
 
 @given(st.data(), dot_units())
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_matmul_of_any_unit_with_dots(data, unit):
     (a, b, c), (lazy_a, lazy_b, lazy_c) = drawn_product(data, unit)
     assert_bits(lp.matmul(lazy_a, lazy_b, unit, lazy_c), lp.matmul(a, b, unit, c))
@@ -403,7 +403,7 @@ def test_dot_of_a_stochastic_unit():
 
 
 @given(st.data(), units(stochastic=True))
-@settings(max_examples=100)
+@settings(max_examples=80)
 def test_sum_in_any_order(data, unit):
     shape = tuple(data.draw(st.lists(st.integers(0, 6), max_size=3)))
     x = data.draw(arrays("half", shape))

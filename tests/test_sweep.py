@@ -84,6 +84,10 @@ def test_lone_numbers_are_in_one_column():
     assert table.to_dict("list") == {"x": [0.1, 0.2], "result": [0.0999755859375, 0.199951171875]}
 
 
+def test_a_result_may_be_an_error():
+    assert lp.sweep(lambda n: {"error": n / 4}, {"n": [1, 2]})["error"].tolist() == [0.25, 0.5]
+
+
 def test_results_that_only_some_calls_have():
     table = lp.sweep(measure, MEASURED)
     assert list(table.columns) == ["fmt", "scale", "rounding", "value", "exact", "name", "codes", "none", "large"]
@@ -173,10 +177,6 @@ def test_a_journal_without_a_whole_line_is_begun_anew(tmp_path):
     counted = Counted()
     lp.sweep(counted, {"n": [1, 2]}, path=tmp_path / "table.csv")
     assert sorted(counted.calls) == [1, 2]
-
-
-def other(n):
-    return n
 
 
 def of_unit(unit):
@@ -347,6 +347,7 @@ def test_progress_goes_to_standard_error(capsys):
         ({"path": "nowhere/x.csv"}, ValueError, "^path is 'nowhere/x.csv'; allowed: a file in a folder that exists"),
         ({"path": "x.parquet", "grid": {"n": [1, "a"]}}, ValueError, "^n has values of several kinds"),
         ({"function": lambda n: [1]}, SweepError, r"failed at n=1: TypeError: result is \[1\]; allowed: a number"),
+        ({"function": lambda n: {"error": 1}, "errors": "record"}, ValueError, "^errors is 'record', whose column"),
         ({"function": lambda n: {"n": 1}}, SweepError, "failed at n=1: ValueError: a result is named 'n'; allowed"),
     ],
 )

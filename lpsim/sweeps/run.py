@@ -146,6 +146,11 @@ def sweep(
         advance = stack.enter_context(_bar(len(calls), len(finished))) if progress else None
 
         def finish(row: int, results: Row) -> None:
+            if errors == "record" and "error" in {*results, *labels}:
+                raise ValueError(
+                    f"errors is 'record', whose column 'error' function {name} has too; allowed: results and parameters "
+                    "of other names, or errors='raise'"
+                )
             finished[row] = results
             if journal is not None:
                 journal.add(row, results)
@@ -234,8 +239,8 @@ def _call(function: Callable[..., Any], call: Row) -> Row:
         returned = {"result": returned}
     results = {}
     for name, value in returned.items():
-        if not isinstance(name, str) or name in call or name == "error":
-            raise ValueError(f"a result is named {name!r}; allowed: strings that name no parameter, and not 'error'")
+        if not isinstance(name, str) or name in call:
+            raise ValueError(f"a result is named {name!r}; allowed: strings that name no parameter")
         scalar = value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
         if scalar is not None and not isinstance(scalar, (bool, int, float, str)):
             raise TypeError(f"{name} is {value!r:.60}; allowed: a number, a string, a boolean or None")
@@ -249,8 +254,8 @@ def _parameters(grid: Mapping[str, Iterable[Any]], seeds: Iterable[int] | None) 
         raise TypeError(f"grid is {grid!r:.60}; allowed: a mapping of parameters to lists of their values")
     parameters = {}
     for name, values in grid.items():
-        if not isinstance(name, str) or name == "error":
-            raise ValueError(f"grid has a parameter {name!r}; allowed: strings other than 'error'")
+        if not isinstance(name, str):
+            raise ValueError(f"grid has a parameter {name!r}; allowed: strings")
         parameters[name] = _listed(values, f"grid[{name!r}]", "values")
     if seeds is not None:
         if "seed" in parameters:
