@@ -543,6 +543,21 @@ def test_other_types_of_dask_are_no_arrays():
         lp.round(dask.delayed(1.0), "half")
 
 
+def test_arrays_of_dask_that_are_expressions_are_refused_where_they_are_not_supported():
+    code = (
+        "import dask; dask.config.set({'array.query-planning': True})\n"
+        "import dask.array as da, lpsim as lp; x = da.ones((4, 4), chunks=2) / 3\n"
+        "how = {'fmt': 'e4m3fn', 'rounding': 'stochastic', 'seed': 1}\n"
+        "print((lp.round(x, **how).compute() == lp.round(x.compute(), **how)).all())\n"
+        "lp.matmul(x, x)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    if "query-planning" not in result.stderr:
+        pytest.skip("this dask has no such arrays")
+    assert result.stdout.strip() == "True"
+    assert "TypeError: dask's setting array.query-planning is True, for whose arrays lpsim.matmul" in result.stderr
+
+
 def test_the_extra_is_named():
     code = "import sys, numpy, lpsim; sys.modules['dask.array'] = None\nimport dask; import lpsim.dask"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)

@@ -15,7 +15,7 @@ from lpsim.core.random import stream_key, word_at
 from lpsim.dask.graph import Operand, as_dask, refuse_arrays, unified
 from lpsim.rounding import as_rounding
 
-__all__ = ["OPERANDS", "elementwise", "random_integers"]
+__all__ = ["OPERANDS", "elementwise", "random_chunk", "random_integers"]
 
 #: The arrays that each function takes.
 OPERANDS = {
@@ -83,17 +83,17 @@ def _random_array(seed: int, random_bits: int, shape: tuple[int, ...], chunks: d
     if not shape:
         return da.from_array(random_integers(seed, random_bits, (), ()), chunks=())
     return da.map_blocks(
-        _random_chunk,
+        random_chunk,
         seed=seed,
         random_bits=random_bits,
         shape=shape,
         chunks=tuple(chunks[axis] for axis in range(len(shape))),
         meta=np.empty((0,) * len(shape), np.int64),
-        token="random-integers",
     )
 
 
-def _random_chunk(seed: int, random_bits: int, shape: tuple[int, ...], block_info: Any = None) -> RealArray:
+def random_chunk(seed: int, random_bits: int, shape: tuple[int, ...], block_info: Any = None) -> RealArray:
+    """Return the chunk of `random_integers` that dask's ``block_info`` names."""
     return random_integers(seed, random_bits, shape, block_info[None]["array-location"])
 
 

@@ -150,6 +150,11 @@ def chained(
     descending : bool
         Whether chains go from the last chunk to the first.
     """
+    if da.Array.__module__ != "dask.array.core":
+        raise TypeError(
+            f"dask's setting array.query-planning is True, for whose arrays lpsim.{name} is not made; allowed: False "
+            "or None, before dask.array is imported"
+        )
     length = max(links.values(), default=1)
     inputs = [operand.array for operand in operands] + ([] if start is None else [start.array])
     token = tokenize(step, inputs, [operand.labels for operand in operands], descending)

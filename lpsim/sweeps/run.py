@@ -148,8 +148,8 @@ def sweep(
         def finish(row: int, results: Row) -> None:
             if errors == "record" and "error" in {*results, *labels}:
                 raise ValueError(
-                    f"errors is 'record', whose column 'error' function {name} has too; allowed: results and parameters "
-                    "of other names, or errors='raise'"
+                    f"errors is 'record', whose column 'error' function {name} has too; allowed: results and "
+                    "parameters of other names, or errors='raise'"
                 )
             finished[row] = results
             if journal is not None:
