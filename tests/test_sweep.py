@@ -172,6 +172,54 @@ def test_a_line_that_was_cut_off_is_computed_again(tmp_path, cut):
     assert journal.read_bytes() == whole
 
 
+def test_a_line_that_was_cut_off_leaves_nothing(tmp_path):
+    path, journal = tmp_path / "table.csv", tmp_path / "table.csv.journal.jsonl"
+    lp.sweep(Counted(bad=(2,)), {"n": [1, 2]}, path=path, errors="record")
+    journal.write_bytes(journal.read_bytes() + b'{"row": 1, "results": {"result": "' + b"x" * 1000)
+    lp.sweep(Counted(), {"n": [1, 2]}, path=path)
+    assert [json.loads(line)["row"] for line in journal.read_text().splitlines()[1:]] == [0, 1]
+
+
+class AtOnce(concurrent.futures.Executor):
+    """Does calls when they are submitted."""
+
+    def submit(self, function, /, *args, **kwargs):
+        future = concurrent.futures.Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except ValueError as error:
+            future.set_exception(error)
+        return future
+
+
+def test_what_is_finished_when_a_call_fails_is_kept(tmp_path):
+    path = tmp_path / "table.csv"
+    with pytest.raises(SweepError, match="failed at n=50"):
+        lp.sweep(Counted(bad=(50,)), {"n": range(100)}, path=path, executor=AtOnce())
+    counted = Counted()
+    lp.sweep(counted, {"n": range(100)}, path=path)
+    assert counted.calls == [50]
+
+
+def test_what_has_not_begun_when_a_call_fails_does_not_begin():
+    called, go_on = [], threading.Event()
+
+    def wait(n):
+        called.append(n)
+        if n == 0:
+            raise ValueError("first")
+        go_on.wait(60)
+        return n
+
+    with pytest.raises(SweepError, match="failed at n=0"):
+        lp.sweep(wait, {"n": range(10)}, workers=1)
+    before = len(called)
+    go_on.set()
+    time.sleep(0.2)
+    assert before <= 2
+    assert len(called) <= 2
+
+
 def test_a_journal_without_a_whole_line_is_begun_anew(tmp_path):
     (tmp_path / "table.csv.journal.jsonl").write_bytes(b'{"functi')
     counted = Counted()
