@@ -45,14 +45,19 @@ from lpsim.units import FusedDot, MatrixUnit
 __version__ = "0.1.0"
 
 
+#: Seldom needed modules, no part of what importing lpsim costs, and what the package exports of them.
+_LAZY = {"sweep": "lpsim.sweeps", "sweeps": "lpsim.sweeps", "testing": "lpsim.testing"}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "testing":  # seldom needed, and no part of what importing lpsim costs
-        return importlib.import_module("lpsim.testing")
+    if name in _LAZY:
+        module = importlib.import_module(_LAZY[name])
+        return module if module.__name__ == f"lpsim.{name}" else getattr(module, name)
     raise AttributeError(f"module 'lpsim' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "testing"])
+    return sorted([*globals(), *_LAZY])
 
 
 __all__ = [
@@ -109,6 +114,7 @@ __all__ = [
     "sqrt",
     "sub",
     "sum",
+    "sweep",
     "tf32",
     "ulp",
     "ulp_distance",

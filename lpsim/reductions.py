@@ -20,7 +20,7 @@ from lpsim.rounding import Overflow, Rounding
 from lpsim.units import MatrixUnit
 from lpsim.units.order import parse_order
 
-__all__ = ["dot", "sum"]
+__all__ = ["add_up", "dot", "reordered", "sum", "sum_unit", "summed_axes"]
 
 
 @overridable
@@ -87,7 +87,7 @@ def dot(
     if unit.scale_format is not None:
         raise ValueError(f"unit is {unit}, which needs scales; allowed: units without (lpsim.matmul takes scales)")
     if order is not None:
-        unit = _reordered(unit, order)
+        unit = reordered(unit, order)
     left, right = as_real(a, "a").view(np.ndarray), as_real(b, "b").view(np.ndarray)
     check_inner(left, right)
     depth = left.shape[-1]
@@ -180,10 +180,27 @@ def sum(
     [256.0, 1000.0, 1000.0]
     """
     array = as_real_float(x, "x").view(np.ndarray)
-    carrier = float32 if array.dtype.name == "float32" else float64
-    unit = MatrixUnit(
+    unit = sum_unit(array.dtype, fmt, order, outer_format, rounding, overflow, random_bits)
+    axes = summed_axes(axis, array.ndim)
+    shape = tuple(1 if i in axes else size for i, size in enumerate(array.shape) if keepdims or i not in axes)
+    if out is not None:
+        out = check_value_out(out, shape, unit.result_format)
+    return _delivered(add_up(array, axes, unit, seed=seed), shape, out)
+
+
+def sum_unit(
+    dtype: np.dtype[Any],
+    fmt: FormatLike,
+    order: str = "sequential",
+    outer_format: FormatLike | None = None,
+    rounding: Rounding | str = Rounding.TIES_TO_EVEN,
+    overflow: Overflow | str = Overflow.IEEE,
+    random_bits: int = 32,
+) -> MatrixUnit:
+    """Return the unit whose product of ones and an array of a dtype, float32 or float64, is the array's `sum`."""
+    return MatrixUnit(
         float32,
-        carrier,
+        float32 if dtype.name == "float32" else float64,
         accumulator_format=as_format(fmt),
         order=order,
         outer_format=outer_format,
@@ -191,19 +208,23 @@ def sum(
         overflow=overflow,
         random_bits=random_bits,
     )
-    axes = _axes(axis, array.ndim)
+
+
+def add_up(
+    array: RealArray, axes: tuple[int, ...], unit: MatrixUnit, c: RealArray | None = None, seed: int | None = None
+) -> RealArray:
+    """Return the sums over axes, in ascending order, under a `sum_unit`; ``c`` holds their start values."""
     others = [i for i in range(array.ndim) if i not in axes]
     kept = tuple(array.shape[i] for i in others)
-    shape = tuple(1 if i in axes else size for i, size in enumerate(array.shape)) if keepdims else kept
-    if out is not None:
-        out = check_value_out(out, shape, unit.result_format)
     depth = math.prod(array.shape[i] for i in axes)
     # As columns, not rows: many sums at once are the faster ones.
     columns = array.transpose(*axes, *others).reshape(depth, math.prod(kept))
-    return _delivered(matmul(np.ones((1, depth), np.float32), columns, unit, seed=seed), shape, out)
+    start = None if c is None else c.reshape(1, -1)
+    total: RealArray = matmul(np.ones((1, depth), np.float32), columns, unit, start, seed=seed)
+    return total.reshape(kept)
 
 
-def _reordered(unit: MatrixUnit, order: str) -> MatrixUnit:
+def reordered(unit: MatrixUnit, order: str) -> MatrixUnit:
     """Return the unit with another order."""
     if parse_order(order).chains_from_c:  # a chain has one format and one mode
         return dataclasses.replace(
@@ -212,7 +233,7 @@ def _reordered(unit: MatrixUnit, order: str) -> MatrixUnit:
     return dataclasses.replace(unit, order=order)
 
 
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
+def summed_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """Return the axes to sum over, in ascending order."""
     if axis is None:
         return tuple(range(ndim))

@@ -112,6 +112,7 @@ def test_import_pulls_in_no_extra():
     assert result.returncode == 0, result.stderr
     loaded = set(result.stdout.split())
     unwanted = {"typer", "rich", "click", "matplotlib", "ml_dtypes", "numba.cuda", "lpsim.cuda", "lpsim.cli"}
+    unwanted |= {"dask", "distributed", "zarr", "pandas", "pyarrow", "lpsim.dask", "lpsim.sweeps"}
     assert "lpsim.formats" in loaded
     assert loaded & unwanted == set()
 
