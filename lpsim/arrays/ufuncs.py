@@ -117,7 +117,7 @@ def _call(ufunc: np.ufunc, name: str, inputs: tuple[Any, ...], target: Any) -> A
     if ufunc is np.matmul:
         product = Array.of_values(context.products(matmul, operands[0], operands[1], fmt), fmt, context)
         return written(product, target, name)
-    elif ufunc in _ROUNDED:
+    if ufunc in _ROUNDED:
         result = _ROUNDED[ufunc](*operands, fmt, **context.how(), out=place)
     elif ufunc is np.nextafter:
         result = nextafter(operands[0], operands[1], fmt)
