@@ -1,0 +1,1 @@
+"""Hostile calls and damaged files for `tools/fuzz.py`."""

@@ -1,0 +1,95 @@
+"""What a call may end in: a result, or an error that explains itself, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lpsim as lp
+from fuzzing.calls import Call
+
+__all__ = ["Judge"]
+
+PACKAGE = str(Path(lp.__file__).parent)
+
+#: Errors that say what is wrong with a call. A KeyError or AttributeError never does.
+EXPLAINING = (ValueError, TypeError, IndexError, MemoryError, OverflowError)
+
+#: What an explanation looks like: "<argument> is <given>; allowed: <what>", or one of these other sentences.
+SENTENCES = re.compile(
+    r"allowed"
+    r"|is not defined for arrays with a format$"
+    r"|leave no code for a positive number$"
+    r"|which needs a sign bit, but signed is False$"
+)
+
+
+def copies(values: Any) -> list[tuple[Any, bytes]]:
+    """Return the arrays among arguments, with their bytes."""
+    found = []
+    for one in values:
+        if isinstance(one, np.ndarray) and one.size <= 1 << 12 and one.dtype.kind != "O":
+            found.append((one, one.tobytes()))
+    return found
+
+
+class Judge:
+    """Makes calls and says what is wrong with their outcome."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self._warnings: list[str] = []
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, category, *rest: self._warnings.append(f"{category.__name__}: {message}")
+
+    def __call__(self, call: Call) -> str | None:
+        """Return what is wrong, or None."""
+        before = copies([*call.args, *(value for key, value in call.kwargs.items() if key != "out")])
+        out = call.kwargs.get("out")
+        self._warnings.clear()
+        try:
+            result = call.function(*call.args, **call.kwargs)
+        except Exception as error:
+            self._count(type(error).__name__)
+            wrong = self._of_error(error, call)
+        else:
+            self._count("returned")
+            wrong = None
+            if call.result is not None:
+                wrong = call.result(result)
+        if wrong is None and self._warnings:
+            wrong = f"a warning: {self._warnings[0]}"
+        if wrong is None and not call.name.startswith("Array"):
+            for array, octets in before:
+                own = isinstance(out, np.ndarray) and np.may_share_memory(array, out)
+                if not own and array.tobytes() != octets:
+                    wrong = "an argument was changed"
+        return wrong
+
+    def _count(self, kind: str) -> None:
+        self.outcomes[kind] = self.outcomes.get(kind, 0) + 1
+
+    def _of_error(self, error: Exception, call: Call) -> str | None:
+        text = str(error)
+        if isinstance(error, ZeroDivisionError) and text == "rude":
+            return None  # the argument's own
+        if isinstance(error, EXPLAINING) and SENTENCES.search(text):
+            frames = traceback.extract_tb(error.__traceback__)
+            if frames[-1].filename.startswith(PACKAGE):
+                return None
+        if call.like is not None:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                try:
+                    call.like()
+                except Exception as other:
+                    if type(other) is type(error) and (str(other) == text or "Array" in text):
+                        return None  # NumPy refuses it in these words
+        frames = traceback.extract_tb(error.__traceback__)
+        at = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames[-4:]))
+        return f"{type(error).__name__}: {text:.200} [{at}]"
