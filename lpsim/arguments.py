@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.formats import NAMED_FORMATS, Format
+from lpsim.memory import check_size
 from lpsim.rounding import Rounding
 
 __all__ = [
     "RealArray",
+    "as_array",
     "as_integer_pair",
     "as_real",
     "as_real_float",
@@ -29,12 +32,19 @@ RealArray = npt.NDArray[Any]
 _SMALL_INTEGERS = ("int4", "uint4", "int2", "uint2")
 _EXACT_INTEGER = 1 << 53
 
+#: Elements from which on an array may be a view of fewer, that is too large for memory.
+_LARGE = 1 << 26
+
+#: Axes that `numpy.broadcast_shapes` takes, fewer than arrays may have.
+_FEW_AXES = 32
+
 
 def _listed_type(value: Any) -> str:
     return f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"{value!r:.60}"
 
 
-def _as_array(value: Any, argument: str) -> RealArray:
+def as_array(value: Any, argument: str) -> RealArray:
+    """Return an array-like as an array, of whatever dtype; refuse masks, which would be lost."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{argument} is a masked array, whose mask would be lost; allowed: arrays without a mask")
     try:
@@ -54,7 +64,9 @@ def as_real(value: Any, argument: str) -> RealArray:
     TypeError
         If it does not hold real numbers of a supported dtype.
     """
-    array = _as_array(value, argument)
+    array = as_array(value, argument)
+    if array.size > _LARGE:
+        check_size(argument, array.shape)
     dtype = array.dtype
     if dtype.char in "fd":  # float32 and float64; names take long
         return array
@@ -100,11 +112,32 @@ def as_real_float(value: Any, argument: str) -> RealArray:
 
 def broadcast_shape(operands: dict[str, RealArray]) -> tuple[int, ...]:
     """Return the common shape of the named operands."""
+    given = [array.shape for array in operands.values()]
+    if len(given) == 1:
+        return given[0]
     try:
-        return np.broadcast_shapes(*(array.shape for array in operands.values()))
+        if max(map(len, given)) > _FEW_AXES:
+            shape = _broadcast_many(given)
+        else:
+            shape = np.broadcast_shapes(*given)
+        if math.prod(shape) > _LARGE:
+            check_size("the result", shape)
+        return shape
     except ValueError:
         shapes = ", ".join(f"{name} has shape {array.shape}" for name, array in operands.items())
         raise ValueError(f"{shapes}; allowed: shapes that broadcast together") from None
+
+
+def _broadcast_many(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    ndim = max(map(len, shapes))
+    columns = zip(*((1,) * (ndim - len(shape)) + shape for shape in shapes), strict=True)
+    shape = []
+    for sizes in columns:
+        others = set(sizes) - {1}
+        if len(others) > 1:
+            raise ValueError("shapes do not broadcast")
+        shape.append(others.pop() if others else 1)
+    return tuple(shape)
 
 
 def check_inner(a: RealArray, b: RealArray) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lpsim.arguments import RealArray, as_real, check_value_out
+from lpsim.arguments import RealArray, as_array, as_real, check_value_out
 from lpsim.dispatch import overridable
 from lpsim.elementwise import iterate, round_real, wrap_result
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
+from lpsim.memory import check_size
 from lpsim.rounding import Overflow, Rounding
 from lpsim.shortcuts import Shortcut, decoder
+
+#: Codes from which on an array may be a view of fewer, that is too large for memory.
+_LARGE = 1 << 26
 
 __all__ = ["decode", "encode", "pack", "round", "unpack"]
 
@@ -144,11 +149,11 @@ def encode(
 
 
 def _as_codes(codes: npt.ArrayLike, fmt: Format) -> npt.NDArray[Any]:
-    array = np.asanyarray(codes)
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError("codes is a masked array, whose mask would be lost; allowed: arrays without a mask")
+    array = as_array(codes, "codes")
     if array.size == 0 and not isinstance(codes, np.ndarray):
         array = array.astype(fmt.code_dtype)
+    if array.size > _LARGE:
+        check_size("codes", array.shape)
     if array.dtype.kind not in "ui" or array.dtype.name not in np.sctypeDict:
         raise TypeError(f"codes has dtype {array.dtype}; allowed: integers from 0 to 2**{fmt.bits} - 1")
     all_are_codes = array.dtype.kind == "u" and array.dtype.itemsize * 8 == fmt.bits
@@ -272,10 +277,13 @@ def pack(codes: npt.ArrayLike, fmt: FormatLike) -> npt.NDArray[np.uint8]:
     array = _as_codes(codes, fmt).view(np.ndarray)
     if array.ndim == 0:
         raise ValueError("codes is 0-d; allowed: at least one axis, the last of which is packed")
-    little = np.ascontiguousarray(array, dtype=fmt.code_dtype.newbyteorder("<"))
-    octets = little.view(np.uint8).reshape(*array.shape, fmt.code_dtype.itemsize)
-    string = np.unpackbits(octets, axis=-1, bitorder="little", count=fmt.bits)
-    return np.packbits(string.reshape(*array.shape[:-1], array.shape[-1] * fmt.bits), axis=-1, bitorder="little")
+    n, shape = array.shape[-1], array.shape[:-1]
+    rows = math.prod(shape)  # as a matrix: there may be as many axes as NumPy has already
+    little = np.ascontiguousarray(array.reshape(rows, n), dtype=fmt.code_dtype.newbyteorder("<"))
+    octets = little.view(np.uint8).reshape(rows, n, fmt.code_dtype.itemsize)
+    string = np.unpackbits(octets, axis=-1, bitorder="little", count=fmt.bits).reshape(rows, n * fmt.bits)
+    packed = np.packbits(string, axis=-1, bitorder="little")
+    return packed.reshape(*shape, packed.shape[-1])
 
 
 def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> npt.NDArray[Any]:
@@ -309,7 +317,9 @@ def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> 
     [1, 2, 3]
     """
     fmt = as_format(fmt)
-    octets = np.asarray(packed)
+    octets = as_array(packed, "packed").view(np.ndarray)
+    if octets.size > _LARGE:
+        check_size("packed", octets.shape)
     if octets.dtype != np.uint8:
         raise TypeError(f"packed has dtype {octets.dtype}; allowed: uint8")
     if octets.ndim == 0:
@@ -325,10 +335,11 @@ def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> 
     string = np.unpackbits(octets, axis=-1, bitorder="little")
     if string[..., count * fmt.bits :].any():
         raise ValueError(f"packed has bits set beyond the last of {count} codes; allowed: zeros there")
-    digits = string[..., : count * fmt.bits].reshape(*octets.shape[:-1], count, fmt.bits)
+    rows = math.prod(octets.shape[:-1])
+    digits = string[..., : count * fmt.bits].reshape(rows, count, fmt.bits)
     width = 8 * fmt.code_dtype.itemsize
-    padded = np.zeros((*digits.shape[:-1], width), np.uint8)
+    padded = np.zeros((rows, count, width), np.uint8)
     padded[..., : fmt.bits] = digits
     little = np.packbits(padded, axis=-1, bitorder="little").view(fmt.code_dtype.newbyteorder("<"))
-    codes: npt.NDArray[Any] = little.reshape(digits.shape[:-1]).astype(fmt.code_dtype)
+    codes: npt.NDArray[Any] = little.reshape(*octets.shape[:-1], count).astype(fmt.code_dtype)
     return codes

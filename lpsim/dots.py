@@ -148,6 +148,8 @@ def _accumulate_in_vectors(a: RealArray, b: RealArray, out: RealArray, unit: Mat
 def _sum_blocks(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, block: int) -> None:
     """Sum each block of terms from +0, and add the sums to the accumulators."""
     dot = _dot_of(unit)
+    if dot.dealt is None:  # a block longer than all terms is one of them
+        block = min(block, max(-(-a.shape[1] // dot.terms), 1) * dot.terms)
     places = np.arange(block)
     if dot.dealt is not None:
         places = np.argsort(places // dot.dealt % (block // dot.terms), kind="stable")

@@ -427,10 +427,10 @@ def format(spec: FormatLike, argument: str = "fmt") -> Format:
         return _parse(spec, argument)
     try:
         dtype = np.dtype(spec)
-    except TypeError:
+    except Exception:  # NumPy raises what it meets in a description of a dtype
         dtype = None
     if spec is None or dtype is None:
-        raise TypeError(f"{argument} is {spec!r}; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype")
+        raise TypeError(f"{argument} is {spec!r:.80}; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype")
     if dtype.name not in NAMED_FORMATS:
         raise ValueError(
             f"{argument} is the dtype {dtype.name!r}; allowed: float16, float32, float64 and dtypes of ml_dtypes"
@@ -466,6 +466,6 @@ def _parse(text: str, argument: str) -> Format:
     near = difflib.get_close_matches(key, _ALIASES, n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise ValueError(
-        f"{argument} is {text!r}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "
+        f"{argument} is {text!r:.80}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "
         f"'E4M3B11FNUZ', 'binary8p3', or a named format such as {', '.join(map(repr, NAMED_FORMATS))}{hint}"
     )

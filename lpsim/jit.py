@@ -33,7 +33,7 @@ from lpsim.core import random as _random
 from lpsim.core.codes import code_of, value_of
 from lpsim.core.jit import core_function
 from lpsim.core.operations import ADD, DIV, FMA, MUL, ROUND, SQRT, SUB, exact_result
-from lpsim.core.params import StochasticParams
+from lpsim.core.params import Params, StochasticParams
 from lpsim.core.rounding import round_parts, round_parts_stochastic
 
 __all__ = ["add", "decode", "div", "encode", "fma", "mul", "random_integer", "round", "sqrt", "sub"]
@@ -62,12 +62,39 @@ def _check_types(f: Any, word: Any) -> Any:
     return implementation
 
 
+#: The least and the largest of the integers that operations take.
+_INTEGERS = {"word": (0, (1 << 63) - 1), "code": (0, (1 << 64) - 1), "seed": (0, (1 << 64) - 1), "index": (0, (1 << 63) - 1)}
+
+
+def _check_argument(name: str, value: Any) -> None:
+    """Refuse what is no number, in plain Python: in compiled code Numba does."""
+    if name == "f":
+        if not isinstance(value, (Params, StochasticParams)):
+            raise TypeError(f"f is {value!r:.60}; allowed: what lpsim.Format.params returns")
+    elif name in _INTEGERS:
+        if value is None and name == "word":
+            return
+        low, high = _INTEGERS[name]
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"{name} is {value!r:.60}; allowed: an integer")
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value!r:.60}; allowed: {low} to {high}")
+    elif name in ("x", "y", "z"):
+        if not isinstance(value, (int, float, np.integer, np.floating, np.bool_)):
+            raise TypeError(f"{name} is {value!r:.60}; allowed: a float or an integer")
+        if isinstance(value, int) and abs(value) > 1 << 1023:
+            raise ValueError(f"{name} is {value!r:.60}; allowed: numbers in the range of float64")
+
+
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a core function for plain Python, where NumPy would warn of infinities and NaNs, and for compiled code."""
     core = core_function(function)
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
 
     @functools.wraps(function)
     def quiet(*arguments: Any) -> Any:
+        for name, value in zip(names, arguments, strict=True):
+            _check_argument(name, value)
         with np.errstate(all="ignore"):
             return function(*arguments)
 

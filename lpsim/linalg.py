@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,15 @@ from lpsim.counts import Counter, MatmulStats
 from lpsim.cpu.gemm import gemm
 from lpsim.dispatch import overridable
 from lpsim.engine import Engine
+from lpsim.memory import check_size
 from lpsim.operands import Operands
 from lpsim.rounding import Rounding
 from lpsim.units import MatrixUnit
 
 __all__ = ["matmul"]
+
+#: Elements of results from which on there is a look at the memory.
+_LARGE = 1 << 26
 
 
 @overridable
@@ -107,6 +112,8 @@ def matmul(
     m, n = matrix_a.shape[-2], matrix_b.shape[-1]
     shape = batch + (() if vector_a else (m,)) + (() if vector_b else (n,))
 
+    if math.prod(shape) > _LARGE:
+        check_size("the result", shape)
     if out is not None:
         out = check_value_out(out, shape, unit.result_format)
     accumulators = operands.start_values(c, shape).reshape(*batch, m, n)

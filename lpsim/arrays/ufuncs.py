@@ -15,6 +15,7 @@ from lpsim.codec import round as round_to
 from lpsim.formats import Format
 from lpsim.linalg import matmul
 from lpsim.reductions import sum as sum_of
+from lpsim.reductions import summed_axes
 from lpsim.spacing import nextafter
 
 __all__ = ["apply_ufunc", "fold", "sum_over", "written"]
@@ -184,10 +185,7 @@ def fold(operation: Callable[..., Any], x: Array, axis: Any = 0, keepdims: bool 
     All of these if ``keep``, otherwise the last one; without elements 1, the empty product.
     """
     values, fmt = x.values, x.format
-    if axis is None:
-        axes = tuple(range(values.ndim))
-    else:
-        axes = tuple(one % values.ndim for one in (axis if isinstance(axis, tuple) else (axis,)))
+    axes = summed_axes(axis, values.ndim)
     others = [i for i in range(values.ndim) if i not in axes]
     kept = tuple(values.shape[i] for i in others)
     rows = values.transpose(*sorted(axes), *others).reshape(-1, *kept)

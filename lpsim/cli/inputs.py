@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import MAGIC_PREFIX, read_array
 
@@ -68,7 +69,8 @@ def load_matrix(path: Path, argument: str) -> npt.NDArray[Any]:
         file.seek(0)
         # What NumPy raises for a damaged file depends on where the damage is.
         with bad_input(f"{argument}: cannot read {str(path)!r}: ", (Exception,)):
-            array = read_array(file, allow_pickle=False)
+            with np.errstate(all="ignore"):  # of sizes that lie
+                array = read_array(file, allow_pickle=False)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         fail(
             f"{argument} is {str(path)!r} of dtype {array.dtype}; allowed: real numbers "

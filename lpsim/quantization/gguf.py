@@ -28,6 +28,7 @@ from lpsim.cpu.ggml_k import decode_k_kernel, encode_k_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import float16
 from lpsim.parts import read_only
+from lpsim.quantization.gguf_header import check_header
 from lpsim.quantization.quantized import Quantized
 from lpsim.quantization.scheme import Layout, Parts, RealMatrix, Scheme
 from lpsim.rounding import Overflow, Rounding
@@ -234,7 +235,9 @@ def read_gguf(path: str | Path) -> dict[str, Quantized | npt.NDArray[Any]]:
     with path.open("rb"):
         pass  # a file that can't be read is an OSError
     try:
-        tensors = package.GGUFReader(path).tensors
+        check_header(path)
+        with np.errstate(all="ignore"):  # of sizes that lie
+            tensors = package.GGUFReader(path).tensors
     except Exception as error:  # what the package raises depends on where the damage is
         raise ValueError(f"{path} is no .gguf file, or a damaged one: {error}") from error
     result: dict[str, Quantized | npt.NDArray[Any]] = {}
@@ -249,7 +252,8 @@ def read_gguf(path: str | Path) -> dict[str, Quantized | npt.NDArray[Any]]:
             if shape[-1] % GGUF_TYPES[kind].block:
                 raise ValueError(f"{path} has tensor {name!r} of shape {shape}: rows are no whole blocks of {kind}")
             codes = np.asarray(tensor.data, np.uint8)
-            result[name] = Quantized(scheme, shape, len(shape) - 1, {"codes": codes.reshape(rows, -1)})
+            octets = shape[-1] // GGUF_TYPES[kind].block * GGUF_TYPES[kind].octets
+            result[name] = Quantized(scheme, shape, len(shape) - 1, {"codes": codes.reshape(rows, octets)})
         else:
             raise ValueError(f"{path} has tensor {name!r} of type {kind}; allowed: F16, F32, {', '.join(GGUF_TYPES)}")
     return result

@@ -51,10 +51,12 @@ def linear(
     """
     if len(weight.shape) != 2 or weight.axis != 1:
         raise ValueError(f"weight has shape {weight.shape} and axis {weight.axis}; allowed: two axes, and axis 1")
-    array = as_real(a, "a").astype(np.float32)
+    with np.errstate(all="ignore"):  # numbers beyond float32 are infinite
+        array = as_real(a, "a").astype(np.float32)
     if array.ndim == 0 or array.shape[-1] != weight.n:
         raise ValueError(f"a has shape {array.shape}; allowed: (..., {weight.n}), as weight has {weight.shape}")
-    addend = None if bias is None else as_real(bias, "bias").astype(np.float32)
+    with np.errstate(all="ignore"):
+        addend = None if bias is None else as_real(bias, "bias").astype(np.float32)
     if addend is not None and addend.shape != (weight.rows,):
         raise ValueError(f"bias has shape {addend.shape}; allowed: ({weight.rows},)")
     rows = array.reshape(-1, weight.n)
@@ -63,5 +65,6 @@ def linear(
         result = own(rows, weight.parts, weight.rows, unit, addend)
     else:
         result = np.asarray(matmul(rows, weight.dequantize().T, "fp32" if unit is None else unit), np.float32)
-        result = result if addend is None else result + addend
+        with np.errstate(all="ignore"):
+            result = result if addend is None else result + addend
     return np.asarray(result, np.float32).reshape(*array.shape[:-1], weight.rows)

@@ -219,9 +219,10 @@ def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any)
         raise ValueError(f"axis is {axis}; allowed for {array.ndim} axes: {-array.ndim} to {array.ndim - 1}")
     unknown, missing = sorted(given.keys() - chosen.needs - chosen.takes), sorted(chosen.needs - given.keys())
     if unknown:
-        raise TypeError(f"{unknown[0]}= is given, which {type(chosen).__name__} does not take")
+        allowed = ", ".join(sorted(chosen.needs | chosen.takes)) or "none"
+        raise TypeError(f"{unknown[0]}= is given, which {type(chosen).__name__} does not take; allowed: {allowed}")
     if missing:
-        raise TypeError(f"{missing[0]}= is missing, which {type(chosen).__name__} needs")
+        raise TypeError(f"{missing[0]}= is missing, which {type(chosen).__name__} needs; allowed: with it")
     matrix = _to_matrix(array, int(axis) % array.ndim, chosen)
     chosen.check_shape(*matrix.shape)
     return Quantized(chosen, array.shape, int(axis) % array.ndim, chosen.quantize_matrix(matrix, **given))

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import threading
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.memory import check_size
 from lpsim.quantization.quantized import Quantized
 from lpsim.quantization.scheme import Layout, Parts, scheme_from_dict
 
@@ -135,7 +135,9 @@ def load_arrays(path: str | Path) -> dict[str, Quantized | _Array]:
         if any("/" in name for name in parts) or ("" in arrays and parts):
             raise ValueError(f"parts {sorted(parts)} belong to none of the arrays")
         return {**arrays, **parts}
-    except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except OSError:
+        raise  # about the file itself, by its name
+    except Exception as error:  # what readers raise depends on where the damage is
         raise ValueError(f"{path} holds no quantised array that lpsim wrote: {error}") from error
 
 
@@ -161,9 +163,17 @@ def _checked(path: str | Path) -> Path:
 
 def _read_npz(path: Path) -> tuple[str, dict[str, npt.NDArray[Any]]]:
     # NumPy leaves a file open that it can't read.
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+    with path.open("rb") as stream, np.errstate(all="ignore"), np.load(stream, allow_pickle=False) as file:
+        _check_unpacked(file)
         arrays = {name: file[name] for name in file.files}
     return str(arrays.pop(_HEADER)), arrays
+
+
+def _check_unpacked(file: Any) -> None:
+    """Refuse what is no archive, and an archive that would fill the memory."""
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise ValueError("it is no .npz file")
+    check_size("the archive", (sum(one.file_size for one in file.zip.infolist()),), 1)
 
 
 def _read_safetensors(path: Path) -> tuple[str, dict[str, npt.NDArray[Any]]]:

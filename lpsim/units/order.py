@@ -10,8 +10,12 @@ __all__ = ["ORDERS", "Order", "parse_order"]
 #: Allowed values of ``MatrixUnit.order``; n is an integer from 1 on, ``inner`` any order that is not ``blocked``.
 ORDERS = ("sequential", "reverse", "pairwise", "kahan", "interleaved(n)", "blocked(n)", "blocked(n, inner)")
 
-_SIMPLE = re.compile(r"(sequential|reverse|pairwise|kahan)|interleaved\((\d+)\)")
-_BLOCKED = re.compile(r"blocked\((\d+)(?:,(.+))?\)")
+#: Largest n of blocks and of lanes, of which each thread keeps the sums.
+MOST_TERMS, MOST_LANES = 1 << 24, 1 << 16
+
+# Of no more digits than Python converts.
+_SIMPLE = re.compile(r"(sequential|reverse|pairwise|kahan)|interleaved\((\d{1,99})\)", re.ASCII)
+_BLOCKED = re.compile(r"blocked\((\d{1,99})(?:,(.+))?\)", re.ASCII)
 
 
 class Order(NamedTuple):
@@ -58,7 +62,7 @@ def parse_order(order: str) -> Order:
     >>> parse_order("blocked(32, interleaved(2))")
     Order(inner='interleaved', lanes=2, block=32)
     """
-    error = ValueError(f"order is {order!r}; allowed: {', '.join(map(repr, ORDERS))}, with n from 1 on")
+    error = ValueError(f"order is {order!r:.80}; allowed: {', '.join(map(repr, ORDERS))}, with n from 1 on")
     if not isinstance(order, str):
         raise error
     text = order.strip().lower().replace(" ", "")
@@ -66,6 +70,9 @@ def parse_order(order: str) -> Order:
     if found := _BLOCKED.fullmatch(text):
         block, text = int(found[1]), found[2] or "sequential"
     simple = _SIMPLE.fullmatch(text)
-    if simple is None or block == 0 or simple[2] == "0":
+    if simple is None or block == 0:
         raise error
+    for n, most in ((block, MOST_TERMS), (simple[2] and int(simple[2]), MOST_LANES)):
+        if n is not None and not 1 <= n <= most:
+            raise ValueError(f"order is {order!r:.80}; allowed: n from 1 to {most}")
     return Order("interleaved", int(simple[2]), block) if simple[2] else Order(simple[1], 1, block)

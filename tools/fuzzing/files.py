@@ -224,7 +224,7 @@ class FileJudge:
                     data = _npy(np.array(_lying_json(rng, text)))
                 if kind == 6 and i == index:
                     data = self._lying_npy(rng)[0]
-                label = rng.choice(["../x.npy", "/abs.npy", "", "lpsim", "a/b/c.npy", "\u20ac.npy"]) if kind == 5 else name
+                label = rng.choice(["../x.npy", "/abs.npy", " ", "lpsim", "a/b/c.npy", "\u20ac.npy"]) if kind == 5 else name
                 archive.writestr(label if kind == 5 and i == index else name, data)
                 if kind == 0 and i == index:
                     archive.writestr(name, data)
