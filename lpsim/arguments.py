@@ -113,13 +113,8 @@ def as_real_float(value: Any, argument: str) -> RealArray:
 def broadcast_shape(operands: dict[str, RealArray]) -> tuple[int, ...]:
     """Return the common shape of the named operands."""
     given = [array.shape for array in operands.values()]
-    if len(given) == 1:
-        return given[0]
     try:
-        if max(map(len, given)) > _FEW_AXES:
-            shape = _broadcast_many(given)
-        else:
-            shape = np.broadcast_shapes(*given)
+        shape = _common_shape(given)
         if math.prod(shape) > _LARGE:
             check_size("the result", shape)
         return shape
@@ -128,8 +123,13 @@ def broadcast_shape(operands: dict[str, RealArray]) -> tuple[int, ...]:
         raise ValueError(f"{shapes}; allowed: shapes that broadcast together") from None
 
 
-def _broadcast_many(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+def _common_shape(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape to which shapes broadcast, of any number of axes."""
     ndim = max(map(len, shapes))
+    if len(set(shapes)) == 1:
+        return shapes[0]
+    if ndim <= _FEW_AXES:
+        return np.broadcast_shapes(*shapes)
     columns = zip(*((1,) * (ndim - len(shape)) + shape for shape in shapes), strict=True)
     shape = []
     for sizes in columns:
@@ -156,7 +156,7 @@ def check_inner(a: RealArray, b: RealArray) -> None:
 def batch_shape(a: RealArray, b: RealArray) -> tuple[int, ...]:
     """Return the common shape of the leading axes of two factors."""
     try:
-        return np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        return _common_shape([a.shape[:-2], b.shape[:-2]])
     except ValueError:
         raise ValueError(
             f"a has shape {a.shape} and b has shape {b.shape}; allowed: leading axes that broadcast together"

@@ -329,7 +329,7 @@ def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> 
         count = 8 * size // fmt.bits
     elif isinstance(count, (bool, np.bool_)) or not isinstance(count, (int, np.integer)):
         raise TypeError(f"count is {count!r}; allowed: an integer or None")
-    elif count < 0 or -(-count * fmt.bits // 8) != size:
+    elif (count := int(count)) < 0 or -(-count * fmt.bits // 8) != size:
         low, high = -(-(8 * size - 7) // fmt.bits), 8 * size // fmt.bits
         raise ValueError(f"count is {count}; allowed for {size} bytes of {fmt.bits}-bit codes: {max(low, 0)} to {high}")
     string = np.unpackbits(octets, axis=-1, bitorder="little")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lpsim import arithmetic
-from lpsim.arguments import RealArray
+from lpsim.arguments import RealArray, broadcast_shape, check_out
 from lpsim.arrays.array import Array
 from lpsim.arrays.operands import exact_values, own_array, values_for
 from lpsim.codec import round as round_to
@@ -98,7 +98,10 @@ def _undefined(name: str) -> TypeError:
 
 def _call(ufunc: np.ufunc, name: str, inputs: tuple[Any, ...], target: Any) -> Any:
     if ufunc in _TRUTH:
-        values = (exact_values(x, f"an operand of {name}") for x in inputs)
+        values = [exact_values(x, f"an operand of {name}") for x in inputs]
+        shape = broadcast_shape({f"operand {i}": x for i, x in enumerate(values)})
+        if target is not None:
+            check_out(target, shape, "arrays of truth values", lambda dtype: dtype.kind == "b")
         with np.errstate(invalid="ignore"):
             return ufunc(*values) if target is None else ufunc(*values, out=target)
     if ufunc is np.power:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,9 @@ def load_matrix(path: Path, argument: str) -> npt.NDArray[Any]:
         file.seek(0)
         # What NumPy raises for a damaged file depends on where the damage is.
         with bad_input(f"{argument}: cannot read {str(path)!r}: ", (Exception,)):
-            with np.errstate(all="ignore"):  # of sizes that lie
+            # Of sizes that lie, and of headers that are no literals.
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 array = read_array(file, allow_pickle=False)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         fail(

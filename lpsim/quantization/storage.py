@@ -6,6 +6,7 @@ import json
 import math
 import os
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,9 @@ def load_arrays(path: str | Path) -> dict[str, Quantized | _Array]:
     """
     path = _checked(path)
     try:
-        text, parts = _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
+        with warnings.catch_warnings():  # of headers that are no literals, and of names that come twice
+            warnings.simplefilter("ignore")
+            text, parts = _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
         arrays: dict[str, Quantized | _Array] = {}
         for name, header in json.loads(text).items():
             shape = tuple(int(size) for size in header["shape"])
@@ -135,9 +138,9 @@ def load_arrays(path: str | Path) -> dict[str, Quantized | _Array]:
         if any("/" in name for name in parts) or ("" in arrays and parts):
             raise ValueError(f"parts {sorted(parts)} belong to none of the arrays")
         return {**arrays, **parts}
-    except OSError:
-        raise  # about the file itself, by its name
     except Exception as error:  # what readers raise depends on where the damage is
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # it can't be opened
         raise ValueError(f"{path} holds no quantised array that lpsim wrote: {error}") from error
 
 

@@ -80,7 +80,10 @@ def _elementwise(rng: random.Random, hostility: float) -> Call:
             if np.shape(flags) != np.shape(result) or np.asarray(flags).dtype != np.uint8:
                 return f"flags of {np.shape(flags)} for a result of {np.shape(result)}"
         given = [*operands, *([kwargs["bits"]] if kwargs.get("bits") is not None else [])]
-        shape = np.broadcast_shapes(*(np.shape(one) for one in given))
+        shapes = {np.shape(one) for one in given}
+        shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*(s for s in shapes if len(s) <= 32))
+        if max(map(len, [*shapes, shape])) > 32:
+            return None  # more axes than broadcast_shapes takes
         if kwargs.get("out") is not None:
             out = kwargs["out"]
             return None if result is (out[0] if isinstance(out, tuple) else out) else "the result is not out"
@@ -271,7 +274,7 @@ def _quantization(rng: random.Random, hostility: float) -> Call:
     if name in ("quantize", "fake_quantize"):
         given = {"hessian": v.garbage(rng)} if rng.random() < 0.05 else {}
         return Call(name, getattr(lp, name), (x, scheme, axis), given)
-    quantized = lp.quantize(np.float32([[1.0, -2.0, 0.5, 3.0] * 64] * 2), v.scheme(rng, 0) if hostility else "int8")
+    quantized = lp.quantize(np.float32([[1.0, -2.0, 0.5, 3.0] * 64] * 2), rng.choice(v.FREE_SCHEMES) if hostility else "int8")
     if name == "dequantize":
         return Call(name, quantized.dequantize, (rng.choice(["f4", "f8", "f2", "i4", "O", v.garbage(rng)]),), {})
     if name == "error":

@@ -287,6 +287,7 @@ CUSTOM = _custom()
 
 
 SCHEMES = sorted(lp.quantization.NAMED_SCHEMES)
+FREE_SCHEMES = [name for name in SCHEMES if not lp.quantization.get(name).needs]
 
 
 def scheme(rng: random.Random, hostility: float) -> Any:
