@@ -17,6 +17,7 @@ __all__ = [
     "RealArray",
     "as_array",
     "as_integer_pair",
+    "as_random_bits",
     "as_real",
     "as_real_float",
     "as_seed",
@@ -232,3 +233,10 @@ def as_seed(seed: Any, rounding: Rounding, *, alternative: str = "") -> int:
     if not 0 <= seed < 1 << 64:
         raise ValueError(f"seed is {seed}; allowed: 0 to 2**64 - 1")
     return int(seed)
+
+
+def as_random_bits(random_bits: Any) -> int:
+    """Return a number of random bits, checked to be an integer."""
+    if isinstance(random_bits, (bool, np.bool_)) or not isinstance(random_bits, (int, np.integer)):
+        raise TypeError(f"random_bits is {random_bits!r}; allowed: an integer")
+    return int(random_bits)

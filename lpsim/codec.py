@@ -332,10 +332,10 @@ def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> 
     elif (count := int(count)) < 0 or -(-count * fmt.bits // 8) != size:
         low, high = -(-(8 * size - 7) // fmt.bits), 8 * size // fmt.bits
         raise ValueError(f"count is {count}; allowed for {size} bytes of {fmt.bits}-bit codes: {max(low, 0)} to {high}")
-    string = np.unpackbits(octets, axis=-1, bitorder="little")
+    rows = math.prod(octets.shape[:-1])  # as a matrix: there may be as many axes as NumPy has already
+    string = np.unpackbits(octets.reshape(rows, size), axis=-1, bitorder="little")
     if string[..., count * fmt.bits :].any():
         raise ValueError(f"packed has bits set beyond the last of {count} codes; allowed: zeros there")
-    rows = math.prod(octets.shape[:-1])
     digits = string[..., : count * fmt.bits].reshape(rows, count, fmt.bits)
     width = 8 * fmt.code_dtype.itemsize
     padded = np.zeros((rows, count, width), np.uint8)

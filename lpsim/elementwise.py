@@ -8,12 +8,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpsim.arguments import RealArray, as_integer_pair, as_seed, broadcast_shape, check_out, check_value_out
+from lpsim.arguments import (
+    RealArray,
+    as_array,
+    as_integer_pair,
+    as_random_bits,
+    as_seed,
+    broadcast_shape,
+    check_out,
+    check_value_out,
+)
 from lpsim.core.operations import ADD, ROUND
 from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
+from lpsim.memory import check_size
 from lpsim.parameters import parameters
 from lpsim.rounding import Rounding, as_overflow, as_rounding
 from lpsim.shortcuts import Shortcut, general, quickest
@@ -55,7 +65,7 @@ def apply(
     fmt = as_format(fmt)
     mode = as_rounding(rounding)
     policy = as_overflow(overflow)
-    f = parameters(fmt, mode, policy, _as_random_bits(random_bits), tininess)
+    f = parameters(fmt, mode, policy, as_random_bits(random_bits), tininess)
     words, operands_and_words = None, operands
     if bits is not None:
         words = _as_words(bits, f.random_bits)
@@ -181,7 +191,7 @@ def _plan(
 ) -> _Plan:
     """Return what does an operation without flags, on float32 (``single``) or float64 operands."""
     fmt, mode, policy = as_format(fmt), as_rounding(rounding), as_overflow(overflow)
-    f = parameters(fmt, mode, policy, _as_random_bits(random_bits), tininess)
+    f = parameters(fmt, mode, policy, as_random_bits(random_bits), tininess)
     randomness = COUNTER if mode.is_stochastic else NONE
     chosen = quickest(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
     return _Plan(chosen, fmt.code_dtype if codes else fmt.carrier, mode.is_stochastic)
@@ -297,14 +307,9 @@ def wrap_result(result: RealArray, out: Any, inputs: list[RealArray]) -> Any:
     return result if result.ndim else result[()]
 
 
-def _as_random_bits(random_bits: Any) -> int:
-    if isinstance(random_bits, (bool, np.bool_)) or not isinstance(random_bits, (int, np.integer)):
-        raise TypeError(f"random_bits is {random_bits!r}; allowed: an integer")
-    return int(random_bits)
-
-
 def _as_words(bits: Any, random_bits: int) -> RealArray:
-    words = np.asarray(bits)
+    words = as_array(bits, "bits").view(np.ndarray)
+    check_size("bits", words.shape, 8)
     if words.dtype.kind not in "ui":
         raise TypeError(f"bits has dtype {words.dtype}; allowed: integers")
     if words.size and not (words.min() >= 0 and words.max() < 1 << random_bits):

@@ -85,6 +85,8 @@ class Engine:
             Scales of A, shape (m, blocks), and of B, shape (n, blocks).
         """
         unit = self._unit
+        if out.size == 0:
+            return  # of however many steps
         if unit.dot is not None:
             accumulate_dots(a, b, out, unit, self._seed, start, scales, self._counter)
             return

@@ -63,27 +63,34 @@ def _check_types(f: Any, word: Any) -> Any:
 
 
 #: The least and the largest of the integers that operations take.
-_INTEGERS = {"word": (0, (1 << 63) - 1), "code": (0, (1 << 64) - 1), "seed": (0, (1 << 64) - 1), "index": (0, (1 << 63) - 1)}
+_INTEGERS = {
+    "word": (0, (1 << 63) - 1),
+    "code": (0, (1 << 64) - 1),
+    "seed": (0, (1 << 64) - 1),
+    "index": (0, (1 << 63) - 1),
+}
 
 
-def _check_argument(name: str, value: Any) -> None:
-    """Refuse what is no number, in plain Python: in compiled code Numba does."""
+def _checked(name: str, value: Any) -> Any:
+    """Return an argument; refuse what is no number, in plain Python: in compiled code Numba does."""
     if name == "f":
         if not isinstance(value, (Params, StochasticParams)):
             raise TypeError(f"f is {value!r:.60}; allowed: what lpsim.Format.params returns")
     elif name in _INTEGERS:
         if value is None and name == "word":
-            return
+            return None
         low, high = _INTEGERS[name]
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
             raise TypeError(f"{name} is {value!r:.60}; allowed: an integer")
         if not low <= value <= high:
             raise ValueError(f"{name} is {value!r:.60}; allowed: {low} to {high}")
+        return value - (1 << 64) if name == "code" and value >> 63 else value  # as an int64
     elif name in ("x", "y", "z"):
         if not isinstance(value, (int, float, np.integer, np.floating, np.bool_)):
             raise TypeError(f"{name} is {value!r:.60}; allowed: a float or an integer")
         if isinstance(value, int) and abs(value) > 1 << 1023:
             raise ValueError(f"{name} is {value!r:.60}; allowed: numbers in the range of float64")
+    return value
 
 
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,10 +100,9 @@ def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def quiet(*arguments: Any) -> Any:
-        for name, value in zip(names, arguments, strict=True):
-            _check_argument(name, value)
+        checked = [_checked(name, value) for name, value in zip(names, arguments, strict=True)]
         with np.errstate(all="ignore"):
-            return function(*arguments)
+            return function(*checked)
 
     @overload(quiet, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
     def _compiled(*arguments: Any) -> Any:

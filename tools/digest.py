@@ -153,7 +153,9 @@ def _sums() -> Iterator[Any]:
         for fmt in SMALL_FORMATS:
             for mode in ("ties_to_even", "toward_zero", "stochastic"):
                 yield lp.sum(x.reshape(4, 250), fmt, order=order, axis=1, rounding=mode, **_seed(mode))
-                yield lp.dot(x, x[::-1], lp.MatrixUnit("half", accumulator_format=fmt, rounding=mode), order=order, **_seed(mode))
+                yield lp.dot(
+                    x, x[::-1], lp.MatrixUnit("half", accumulator_format=fmt, rounding=mode), order=order, **_seed(mode)
+                )
 
 
 def _scheme(name: str) -> Area:
@@ -235,7 +237,10 @@ def main() -> int:
     known = json.loads(FILE.read_text())
     wrong = [name for name, one in found.items() if known.get(name) != one]
     versions = f"Python {sys.version.split()[0]}, NumPy {np.__version__}, Numba {__import__('numba').__version__}"
-    print(f"{len(found) - len(wrong)} of {len(found)} areas are the same ({versions})" + "".join(f"\n  {name} differs" for name in wrong))
+    print(
+        f"{len(found) - len(wrong)} of {len(found)} areas are the same ({versions})"
+        + "".join(f"\n  {name} differs" for name in wrong)
+    )
     return bool(wrong)
 
 

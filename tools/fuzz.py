@@ -164,7 +164,9 @@ def main() -> int:
     for kind, weight in (("calls", 0.8), ("files", 0.2)):
         share += weight * (given.seconds or float("inf"))
         made, findings = supervise(kind, given.seed, given.first, counts[kind], share, sys.stdout)
-        print(f"{kind}: {made} of seed {given.seed} from {given.first}, {findings} findings, {time.time() - start:.0f} s")
+        print(
+            f"{kind}: {made} of seed {given.seed} from {given.first}, {findings} findings, {time.time() - start:.0f} s"
+        )
         total += findings
     return total > 0
 

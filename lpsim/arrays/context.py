@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_seed
+from lpsim.arguments import RealArray, as_random_bits, as_seed
 from lpsim.codec import round as round_to
 from lpsim.formats import Format
 from lpsim.parameters import parameters
@@ -71,8 +71,8 @@ class Context:
         self.unit = None if unit is None else units.get(unit)
         needs = Rounding.STOCHASTIC if self._is_stochastic else Rounding.TIES_TO_EVEN
         self.seed = None if seed is None and not self._is_stochastic else as_seed(seed, needs)
-        self.random_bits = random_bits
-        parameters(Format(5, 10), self.rounding, self.overflow, random_bits)
+        self.random_bits = as_random_bits(random_bits)
+        parameters(Format(5, 10), self.rounding, self.overflow, self.random_bits)
         self._drawn = 0
 
     @property

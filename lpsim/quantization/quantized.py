@@ -119,7 +119,10 @@ class Quantized:
         ndarray
             Of the array's shape.
         """
-        wanted = np.dtype(dtype)
+        try:
+            wanted = np.dtype(dtype)
+        except Exception:  # NumPy raises what it meets in a description of a dtype
+            raise TypeError(f"dtype is {dtype!r:.60}; allowed: floating-point dtypes") from None
         if wanted.kind != "f" and wanted.name not in _EXTRA_FLOATS:
             raise TypeError(f"dtype is {wanted}; allowed: floating-point dtypes")
         values = self.scheme.dequantize_matrix(self.parts, self.rows, self.n)

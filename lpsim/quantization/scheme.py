@@ -96,10 +96,12 @@ def scheme_from_dict(values: Mapping[str, Any]) -> Scheme:
     ValueError
         If the values describe no scheme.
     """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"values is {values!r:.60}; allowed: what Scheme.asdict returned")
     given = dict(values)
     kind = given.pop("scheme", None)
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError(f"scheme is {kind!r}; allowed: {', '.join(sorted(_KINDS))}")
+        raise ValueError(f"scheme is {kind!r:.60}; allowed: {', '.join(sorted(_KINDS))}")
     for name, value in given.items():
         if isinstance(value, Mapping):
             given[name] = scheme_from_dict(value)
@@ -107,5 +109,5 @@ def scheme_from_dict(values: Mapping[str, Any]) -> Scheme:
             given[name] = tuple(value)
     try:
         return _KINDS[kind](**given)
-    except TypeError as error:
-        raise ValueError(f"scheme {kind} has wrong parameters: {error}") from None
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"scheme {kind} has wrong parameters ({error}); allowed: what asdict returned") from None

@@ -80,6 +80,11 @@ def unpack_words(words: npt.ArrayLike, bits: int, count: int) -> npt.NDArray[np.
     """
     given = _checked_matrix(words, "words")
     _check_bits(bits)
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+        raise TypeError(f"count is {count!r:.60}; allowed: an integer")
+    if count < 0:
+        raise ValueError(f"count is {count}; allowed: 0 or more")
+    count = int(count)
     if given.shape[0] != words_for(count, bits):
         raise ValueError(f"words has {given.shape[0]} rows; allowed for {count} codes: {words_for(count, bits)}")
     m = given.shape[1]

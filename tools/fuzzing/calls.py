@@ -274,7 +274,9 @@ def _quantization(rng: random.Random, hostility: float) -> Call:
     if name in ("quantize", "fake_quantize"):
         given = {"hessian": v.garbage(rng)} if rng.random() < 0.05 else {}
         return Call(name, getattr(lp, name), (x, scheme, axis), given)
-    quantized = lp.quantize(np.float32([[1.0, -2.0, 0.5, 3.0] * 64] * 2), rng.choice(v.FREE_SCHEMES) if hostility else "int8")
+    quantized = lp.quantize(
+        np.float32([[1.0, -2.0, 0.5, 3.0] * 64] * 2), rng.choice(v.FREE_SCHEMES) if hostility else "int8"
+    )
     if name == "dequantize":
         return Call(name, quantized.dequantize, (rng.choice(["f4", "f8", "f2", "i4", "O", v.garbage(rng)]),), {})
     if name == "error":
@@ -284,9 +286,13 @@ def _quantization(rng: random.Random, hostility: float) -> Call:
 
 
 def _jit(rng: random.Random, hostility: float) -> Call:
-    name = rng.choice(["round", "add", "sub", "mul", "div", "fma", "sqrt", "encode", "decode", "random_integer", "params"])
+    name = rng.choice(
+        ["round", "add", "sub", "mul", "div", "fma", "sqrt", "encode", "decode", "random_integer", "params"]
+    )
     if name == "params":
-        return Call(name, lp.float16.params, (v.rounding(rng, hostility), v.overflow(rng, hostility), v.number(rng)), {})
+        return Call(
+            name, lp.float16.params, (v.rounding(rng, hostility), v.overflow(rng, hostility), v.number(rng)), {}
+        )
     f = v.garbage(rng) if rng.random() < hostility else lp.format(v.fmt(rng, 0)).params()
     count = {"fma": 3, "add": 2, "sub": 2, "mul": 2, "div": 2}.get(name, 1)
     args = [v.number(rng) if rng.random() < hostility else rng.choice(v.SPECIAL) for _ in range(count)]
@@ -338,7 +344,8 @@ def _arrays(rng: random.Random, hostility: float) -> Call:
         args = (x, other)[: ufunc.nin]
         plain_args = (x.values, plain_other)[: ufunc.nin]
         kwargs = {"out": rng.choice([x, np.zeros(shape, np.float32), other])} if rng.random() < 0.2 else {}
-        return Call(f"np.{ufunc.__name__}", ufunc, args, kwargs, lambda: ufunc(*plain_args))
+        plain_out = {key: one.values.copy() if isinstance(one, lp.Array) else one for key, one in kwargs.items()}
+        return Call(f"np.{ufunc.__name__}", ufunc, args, kwargs, lambda: ufunc(*plain_args, **plain_out))
     if kind == 5:
         function = rng.choice(_FUNCTIONS)
         args = ([x, other],) if function in (np.concatenate, np.stack) else (x, other)

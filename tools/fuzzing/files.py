@@ -46,7 +46,12 @@ def _npy(array: Any, header: str | None = None, body: bytes | None = None) -> by
         np.save(file, array, allow_pickle=False)
         return file.getvalue()
     text = header.encode("latin1", "replace") + b"\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) & 0xFFFF) + text + (array.tobytes() if body is None else body)
+    return (
+        b"\x93NUMPY\x01\x00"
+        + struct.pack("<H", len(text) & 0xFFFF)
+        + text
+        + (array.tobytes() if body is None else body)
+    )
 
 
 class FileJudge:
@@ -224,7 +229,9 @@ class FileJudge:
                     data = _npy(np.array(_lying_json(rng, text)))
                 if kind == 6 and i == index:
                     data = self._lying_npy(rng)[0]
-                label = rng.choice(["../x.npy", "/abs.npy", " ", "lpsim", "a/b/c.npy", "\u20ac.npy"]) if kind == 5 else name
+                label = (
+                    rng.choice(["../x.npy", "/abs.npy", " ", "lpsim", "a/b/c.npy", "\u20ac.npy"]) if kind == 5 else name
+                )
                 archive.writestr(label if kind == 5 and i == index else name, data)
                 if kind == 0 and i == index:
                     archive.writestr(name, data)
@@ -237,7 +244,9 @@ class FileJudge:
         kind = rng.randrange(4)
         if kind == 0:
             text = json.dumps(header).encode()
-            return struct.pack("<Q", rng.choice([0, 1, size + 1, 1 << 40, (1 << 64) - 1])) + text + body, "a size that lies"
+            return struct.pack(
+                "<Q", rng.choice([0, 1, size + 1, 1 << 40, (1 << 64) - 1])
+            ) + text + body, "a size that lies"
         if kind == 1:
             header["__metadata__"]["lpsim"] = _lying_json(rng, header["__metadata__"]["lpsim"])
         elif kind == 2:
@@ -256,7 +265,9 @@ class FileJudge:
 def _lying_json(rng: random.Random, text: str) -> str:
     """Return lpsim's header with something else in one place, or something else."""
     if rng.random() < 0.2:
-        return rng.choice(["", "[]", "{}", "null", "3", '{"w": 3}', '{"w": {}}', "{" * 3000, "[" * 100000, text[:-1], "NaN"])
+        return rng.choice(
+            ["", "[]", "{}", "null", "3", '{"w": 3}', '{"w": {}}', "{" * 3000, "[" * 100000, text[:-1], "NaN"]
+        )
     described = json.loads(text)
     places: list[tuple[Any, Any]] = []
 

@@ -30,7 +30,9 @@ SENTENCES = re.compile(
 
 
 #: Sentences of NumPy about sizes.
-NUMPY = re.compile(r"Unable to allocate .* for an array with shape|array is too big; `arr.size|Maximum allowed dimension exceeded")
+NUMPY = re.compile(
+    r"Unable to allocate .* for an array with shape|array is too big; `arr.size|Maximum allowed dimension exceeded"
+)
 
 
 def copies(values: Any) -> list[tuple[Any, bytes]]:

@@ -52,8 +52,32 @@ SHAPES = [
 MOST_AXES = 64 if int(np.__version__.split(".", maxsplit=1)[0]) >= 2 else 32  # NumPy's limit
 SHAPES += [(1,) * MOST_AXES, (1,) * (MOST_AXES - 1) + (2,)]
 #: Beyond any memory: nothing between what a call does in a moment and these.
-HUGE = [(1 << 45,), (1 << 23, 1 << 23), (1 << 55,), (3, 1 << 50), (1 << 50, 1), (1 << 17,) * 3, (1 << 55, 0), (0, 1 << 57)]
-SPECIAL = [0.0, -0.0, 1.0, -1.0, math.inf, -math.inf, math.nan, 5e-324, 2.0**-149, 65504.0, 448.0, 1e308, 0.1, 2.0**53 + 2]
+HUGE = [
+    (1 << 45,),
+    (1 << 23, 1 << 23),
+    (1 << 55,),
+    (3, 1 << 50),
+    (1 << 50, 1),
+    (1 << 17,) * 3,
+    (1 << 55, 0),
+    (0, 1 << 57),
+]
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    math.inf,
+    -math.inf,
+    math.nan,
+    5e-324,
+    2.0**-149,
+    65504.0,
+    448.0,
+    1e308,
+    0.1,
+    2.0**53 + 2,
+]
 
 
 class Sub(np.ndarray):
