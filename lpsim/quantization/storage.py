@@ -174,9 +174,10 @@ def _read_npz(path: Path) -> tuple[str, dict[str, npt.NDArray[Any]]]:
 
 def _check_unpacked(file: Any) -> None:
     """Refuse what is no archive, and an archive that would fill the memory."""
-    if not isinstance(file, np.lib.npyio.NpzFile):
+    if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
         raise ValueError("it is no .npz file")
-    check_size("the archive", (sum(one.file_size for one in file.zip.infolist()),), 1)
+    sizes: list[int] = [one.file_size for one in file.zip.infolist()]
+    check_size("the archive", (sum(sizes),), 1)
 
 
 def _read_safetensors(path: Path) -> tuple[str, dict[str, npt.NDArray[Any]]]:

@@ -72,7 +72,7 @@ def parse_order(order: str) -> Order:
     simple = _SIMPLE.fullmatch(text)
     if simple is None or block == 0:
         raise error
-    for n, most in ((block, MOST_TERMS), (simple[2] and int(simple[2]), MOST_LANES)):
+    for n, most in ((block, MOST_TERMS), (int(simple[2]) if simple[2] else None, MOST_LANES)):
         if n is not None and not 1 <= n <= most:
             raise ValueError(f"order is {order!r:.80}; allowed: n from 1 to {most}")
     return Order("interleaved", int(simple[2]), block) if simple[2] else Order(simple[1], 1, block)
