@@ -84,7 +84,7 @@ def _checked(name: str, value: Any) -> Any:
             raise TypeError(f"{name} is {value!r:.60}; allowed: an integer")
         if not low <= value <= high:
             raise ValueError(f"{name} is {value!r:.60}; allowed: {low} to {high}")
-        return value - (1 << 64) if name == "code" and value >> 63 else value  # as an int64
+        return int(value) - (1 << 64) if name == "code" and int(value) >> 63 else value  # as an int64
     elif name in ("x", "y", "z"):
         if not isinstance(value, (int, float, np.integer, np.floating, np.bool_)):
             raise TypeError(f"{name} is {value!r:.60}; allowed: a float or an integer")

@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 if "lpsim" not in sys.modules and not os.environ.get("LPSIM_DIGEST_INSTALLED"):
     sys.path.append(str(ROOT))
 
-import numpy as np
+import numpy as np  # noqa: E402
 
-import lpsim as lp
+import lpsim as lp  # noqa: E402
 
 FILE = ROOT / "tests" / "digest.json"
 

@@ -45,11 +45,10 @@ BATCH = 20_000
 def work(kind: str, seed: int, first: int, count: int, progress: Any, until: float) -> int:
     """Make calls first ... first + count - 1 of a seed; return how many were findings."""
     import numpy as np
-    from numba.core import event
-
     from fuzzing.calls import make_call
     from fuzzing.files import FileJudge
     from fuzzing.judge import Judge
+    from numba.core import event
 
     compiling = 0
 

@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import MAGIC_PREFIX, read_array
 
@@ -69,11 +68,10 @@ def load_matrix(path: Path, argument: str) -> npt.NDArray[Any]:
             fail(f"{argument} is {str(path)!r}, which is no .npy file; allowed: what numpy.save writes")
         file.seek(0)
         # What NumPy raises for a damaged file depends on where the damage is.
-        with bad_input(f"{argument}: cannot read {str(path)!r}: ", (Exception,)):
+        with bad_input(f"{argument}: cannot read {str(path)!r}: ", (Exception,)), warnings.catch_warnings():
             # Of sizes that lie, and of headers that are no literals.
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                array = read_array(file, allow_pickle=False)
+            warnings.simplefilter("ignore")
+            array = read_array(file, allow_pickle=False)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         fail(
             f"{argument} is {str(path)!r} of dtype {array.dtype}; allowed: real numbers "
