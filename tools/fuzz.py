@@ -101,7 +101,8 @@ def supervise(kind: str, seed: int, first: int, count: int, until: float, out: A
             file.write(bytes(PROGRESS.size))
             file.flush()
             batch = min(BATCH, first + count - done)
-            command = [sys.executable, str(HERE / "fuzz.py"), "--worker", file.name, "--kind", kind, "--seed", str(seed),
+            command = [sys.executable, str(HERE / "fuzz.py"),
+                       "--worker", file.name, "--kind", kind, "--seed", str(seed),
                        "--first", str(done), "--calls", str(batch), "--until", str(until)]  # fmt: skip
             process = subprocess.Popen(command, stdout=out, stderr=out)
             with mmap.mmap(file.fileno(), PROGRESS.size, prot=mmap.PROT_READ) as progress:
