@@ -158,7 +158,7 @@ def _as_codes(codes: npt.ArrayLike, fmt: Format) -> npt.NDArray[Any]:
         raise TypeError(f"codes has dtype {array.dtype}; allowed: integers from 0 to 2**{fmt.bits} - 1")
     all_are_codes = array.dtype.kind == "u" and array.dtype.itemsize * 8 == fmt.bits
     if array.size and not all_are_codes:
-        low, high = array.min(), array.max()
+        low, high = int(array.min()), int(array.max())  # NumPy 1 shifts no uint64 by a Python integer
         if low < 0 or high >> fmt.bits > 0:
             wrong = low if low < 0 else high
             raise ValueError(f"codes holds {wrong}; allowed: 0 to {(1 << fmt.bits) - 1}, the codes of {fmt}")
