@@ -29,19 +29,15 @@ function factorsOf(code, f) {
   return {
     sign: decode(code, f).negative ? "−" : "+",
     exponent: powerOfTwo(e),
-    fraction: trimmed(exactText(significand), 24),
+    fraction: fittingText(significand, 24, 18),
     written: f.exponentBits ? (subnormal ? `0: ${e}` : `${field} − ${f.bias} = ${e}`) : "",
   };
 }
 
-function trimmed(text, length) {
-  return text.length > length ? `${text.slice(0, length)}…` : text;
-}
-
 /** A signed error: with its sign, and no more digits than one reads. */
-function errorText(x, count = 6) {
+function errorText(x, characters, count) {
   if (isZero(x)) return "0";
-  const text = shortText(x, count);
+  const text = fittingText(x, characters, count);
   return x.negative ? text : text.replace(/^(≈ )?/, "$1+");
 }
 
@@ -49,12 +45,11 @@ function errorText(x, count = 6) {
 function errorsOf(number, value, f) {
   if (number.kind === "finite" && value.kind === "finite") {
     const error = minus(value, number);
-    const exact = exactText(error);
     return {
       exact: isZero(error),
-      error: isZero(error) ? "0" : exact.length <= 28 ? (error.negative ? "" : "+") + exact : errorText(error),
-      relative: isZero(error) ? "0" : isZero(number) ? "none: the number is 0" : errorText(over(error, number), 4),
-      ulps: errorText(over(error, ulpAt(number, f)), 4),
+      error: errorText(error, 28, 6),
+      relative: isZero(error) ? "0" : isZero(number) ? "none: the number is 0" : errorText(over(error, number), 10, 4),
+      ulps: errorText(over(error, ulpAt(number, f)), 10, 4),
     };
   }
   const same = number.kind === value.kind && number.negative === value.negative;
@@ -101,7 +96,8 @@ class Card {
         index--;
         const bit = document.createElement("button");
         bit.type = "button";
-        bit.className = "bit";
+        // Wide fields are easier to read by hexadecimal digits.
+        bit.className = width > 8 && index % 4 === 0 ? "bit last" : "bit";
         bit.dataset.bit = index;
         bit.tabIndex = this.bits.length ? -1 : 0; // one stop for the tab key, arrows within
         bit.setAttribute("aria-label", `bit ${index}, ${name}`);
@@ -159,8 +155,7 @@ class Card {
       bit.setAttribute("aria-pressed", String(digits[i] === "1"));
     });
     this.showFactors(code);
-    const text = code === null ? "no code" : exactText(value);
-    this.find(".value").textContent = trimmed(text, 44);
+    this.find(".value").textContent = code === null ? "no code" : fittingText(value, 32, 24);
     this.find(".kind").textContent = code === null ? "" : kindOf(code, f);
     this.find(".hex").value = code === null ? "" : hexCode(code, f);
     this.find(".hex").removeAttribute("aria-invalid");

@@ -150,18 +150,18 @@ function unusual(x) {
   return x.negative ? "-0" : "0";
 }
 
-/** All digits of a number whose decimal digits end; otherwise, the first 20 and an ellipsis. */
+/** All digits of a number, or, if they never end, the first 20. */
 function exactText(x) {
   if (x.kind !== "finite" || isZero(x)) return unusual(x);
   const { num, den } = reduced(x);
   const digits = allDigits(num, den);
-  return digits ? spell(digits, x.negative) : `${roundedText(x, 20)}…`;
+  return digits ? spell(digits, x.negative) : shortText(x, 20);
 }
 
-/** A number to so many digits. */
-function roundedText(x, count) {
-  if (x.kind !== "finite" || isZero(x)) return unusual(x);
-  return spell(leadingDigits(x.num, x.den, count), x.negative);
+/** All digits of a number if they take no more than so many characters, or else so many digits as stated. */
+function fittingText(x, characters, count) {
+  const exact = exactText(x);
+  return exact.length <= characters && !exact.startsWith("≈") ? exact : shortText(x, count);
 }
 
 /** A number to so many digits, with a sign that says whether digits are missing. */

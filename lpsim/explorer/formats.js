@@ -114,13 +114,18 @@ function specOf(f) {
   return start + end;
 }
 
+/** The format under the name by which the page brings it along, if it does. */
+function known(f) {
+  return [...NAMED.values()].find((other) => sameFormat(other, f)) ?? f;
+}
+
 function parseP3109([, kText, pText, sign, domain]) {
   const [k, p, signed, extended] = [Number(kText), Number(pText), sign !== "u", domain !== "f"];
   if (k < 3 || k > 16) throw new Mistake(`k is ${k}; allowed: 3 to 16`);
   const smallest = Math.max(1, k + (signed ? 0 : 1) - FACTS.maxExponentBits);
   const largest = k - (signed ? 1 : 0);
   if (p < smallest || p > largest) throw new Mistake(`p is ${p}; allowed: ${smallest} to ${largest} for k=${k}`);
-  return derive({
+  return known(derive({
     exponentBits: k - p + (signed ? 0 : 1),
     mantissaBits: p - 1,
     bias: null,
@@ -128,7 +133,7 @@ function parseP3109([, kText, pText, sign, domain]) {
     subnormals: true,
     signed,
     name: `binary${k}p${p}${signed ? "s" : "u"}${extended ? "e" : "f"}`,
-  });
+  }));
 }
 
 /** Read the name of a format as lpsim.format does. Throws a Mistake. */
@@ -143,14 +148,14 @@ function parseFormat(text) {
     const chosen = [suffix, ...words.map((word) => kinds[word])].filter(Boolean);
     const others = words.filter((word) => !kinds[word]);
     if (chosen.length <= 1 && others.every((word) => word === "nosubnormals" || word === "unsigned")) {
-      return derive({
+      return known(derive({
         exponentBits: Number(exponentBits),
         mantissaBits: Number(mantissaBits),
         bias: bias === undefined ? null : Number(bias),
         specials: chosen[0] ?? "ieee",
         subnormals: !others.includes("nosubnormals"),
         signed: !others.includes("unsigned"),
-      });
+      }));
     }
   }
   const p3109 = key.match(new RegExp(`^(?:${FACTS.patterns.p3109})$`));

@@ -80,7 +80,7 @@ function show() {
   const { source } = state;
   says.textContent = source.format
     ? `Code ${hexCode(source.code, source.format)} of ${source.format.name}, taken exactly and rounded once to each format.`
-    : `${trimmed(exactText(number), 60)}, taken exactly and rounded once to each format.`;
+    : `${fittingText(number, 60, 30)}, taken exactly and rounded once to each format.`;
   for (const f of state.formats) cards.get(f.name).update(number, resultOf(state, number, f));
   const hash = toHash(state);
   if (location.hash !== hash) history.replaceState(null, "", hash);
