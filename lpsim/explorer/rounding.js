@@ -143,8 +143,9 @@ function shortest(code, f) {
     const scale = found.exponent - found.digits.length + 1;
     const n = BigInt(found.digits);
     const read = scale >= 0 ? finite(n * 10n ** BigInt(scale)) : finite(n, 10n ** BigInt(-scale));
-    const back = encode({ ...read, negative: value.negative }, f, "ties_to_even", "saturate");
-    if (back.code === code) return spell(found, value.negative);
+    const back = encode({ ...read, negative: value.negative }, f, "ties_to_even", "ieee");
+    // What overflows may come back to the largest value, but is no way to write it.
+    if (back.code === code && !back.note) return spell(found, value.negative);
   }
   return exactText(value);
 }
@@ -179,7 +180,7 @@ function parseCode(text, f) {
   else if (/^(0x)?[0-9a-f]+$/.test(clean)) code = BigInt(`0x${clean.replace(/^0x/, "")}`);
   const largest = (1n << BigInt(f.bits)) - 1n;
   if (code === null || code > largest) {
-    throw new Mistake(`the code is ${JSON.stringify(text)}; allowed: 0x0 to ${hexCode(largest, f)}, or binary`);
+    throw new Mistake(`the code is ${JSON.stringify(text)}; allowed: ${hexCode(0n, f)} to ${hexCode(largest, f)}, or binary`);
   }
   return code;
 }
