@@ -27,7 +27,7 @@ def main() -> None:
         path = Path(folder) / "explorer.html"
         path.write_text(explorer.page(FORMATS, "-27.15625"), encoding="utf-8")
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1160, "height": 1075}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1160, "height": 1300}, color_scheme="light")
         page.goto(path.as_uri())
         # Without the list of what can be typed, which the page has below the cards.
         bottom = page.locator("#cards").bounding_box()
