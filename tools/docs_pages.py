@@ -1,12 +1,13 @@
 """A hook of MkDocs: pages of the documentation that are made of what lpsim says of itself.
 
-``mkdocs.yml`` names this file. No page here has a table of its own: formats, units, functions, commands and the explorer
-come from the package, the changelog from its file.
+``mkdocs.yml`` names this file. No page here has a table of its own: formats, units, functions, commands and the
+explorer come from the package, the changelog from its file.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+#: At the start of a page: without the list of its headings, so that tables have room.
+WIDE = "---\nhide: [toc]\n---\n\n"
+
+
 def table(heading: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """Return a Markdown table; a heading that ends in ">" is that of numbers."""
     names = list(heading)
@@ -57,71 +62,49 @@ def table(heading: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def formats_page() -> str:
     """Return the table of the named formats."""
-    names = {name: [alias for alias, one in ALIASES.items() if one == fmt and alias != name]
-             for name, fmt in NAMED_FORMATS.items()}  # fmt: skip
-    rows = (
-        (
-            f"`{name}`",
-            ", ".join(f"`{alias}`" for alias in names[name]),
-            fmt.bits,
-            f"`{fmt.spec}`",
-            fmt.bias,
-            f"{fmt.emin} to {fmt.emax}",
-            f"{fmt.max:.6g}",
-            f"{fmt.smallest_normal:.6g}",
-            f"{fmt.smallest_subnormal:.6g}" if fmt.subnormals else "none",
-            specials_of(fmt),
-            SOURCES[name],
-        )
-        for name, fmt in NAMED_FORMATS.items()
-    )
-    heading = ("Name", "Also", "Bits>", "ExMy", "Bias>", "Exponents", "Largest>", "Smallest normal>",
-               "Smallest subnormal>", "Has", "Source")  # fmt: skip
+    rows = []
+    for name, fmt in NAMED_FORMATS.items():
+        aliases = [f"`{alias}`" for alias, one in ALIASES.items() if one == fmt and alias != name]
+        smallest = f"{fmt.smallest_normal:.6g}"
+        if fmt.subnormals:
+            smallest += f",<br>subnormal {fmt.smallest_subnormal:.6g}"
+        names = f"`{name}`<br>also {', '.join(aliases)}" if aliases else f"`{name}`"
+        parameters = f"`{fmt.spec.replace('_', '`<br>`_')}`"
+        exponents = f"{fmt.emin} to {fmt.emax}<br>bias {fmt.bias}"
+        source = SOURCES[name]
+        rows.append((names, fmt.bits, parameters, exponents, f"{fmt.max:.6g}", smallest, specials_of(fmt), source))
+    heading = ("Name", "Bits>", "ExMy", "Exponents", "Largest>", "Smallest", "Has", "Source")
     return (
-        "# Formats\n\n"
+        f"{WIDE}# Formats\n\n"
         "The named formats. Any other is written as `ExMy` ([define a format](howto/formats.md)), and the "
         "[explorer](explorer.md) shows any of them. What the special codes are is in the "
-        "[conventions](conventions.md#formats).\n\n" + table(heading, rows) + "\n"
+        f"[conventions](conventions.md#formats).\n\n{table(heading, rows)}\n"
     )
 
 
 def units_page() -> str:
     """Return the tables of the matrix units, by chip."""
-    parts = [
-        "# Matrix units\n",
+    heading = ("Unit", "Inputs", "Sum", "How it sums", "Speed>", "Verified against", "Source")
+    text = (
+        f"{WIDE}# Matrix units\n\n"
         "Units as data: what they read, what they sum in (accumulator, and formats of later sums and of the result), "
         "how, and where that is documented. Roundings are to nearest, ties to even, unless stated. Speed is the "
         "published dense peak rate relative to FP32 of the same chip. A unit that was verified against a model alone "
-        "was not compared with hardware. `lpsim units` prints these tables.\n",
-    ]
-    for group in unit_groups():
-        rows = (
-            (
-                f"`{unit.name}`",
-                inputs_of(unit),
-                steps_of(unit),
-                summation_of(unit),
-                "" if unit.throughput is None else f"[{unit.throughput:.3g}](#speeds)",
-                unit.verified or "a definition",
-                unit.source,
-            )
-            for unit in group.units
-        )
-        parts += [
-            f"## {heading_of(group)}\n",
-            table(("Unit", "Inputs", "Sum", "How it sums", "Speed>", "Verified against", "Source"), rows) + "\n",
-        ]
+        "was not compared with hardware. `lpsim units` prints these tables.\n\n"
+    )
     speeds: dict[str, list[str]] = {}
     for group in unit_groups():
+        rows = []
         for unit in group.units:
-            if unit.throughput_source:
+            speed = ""
+            if unit.throughput is not None and unit.throughput_source is not None:
+                speed = f"[{unit.throughput:.3g}](#speeds)"
                 speeds.setdefault(unit.throughput_source, []).append(f"`{unit.name}`")
-    parts += [
-        "## Speeds\n",
-        "Where the rates are published.\n",
-        table(("Units", "Source"), ((", ".join(names), source) for source, names in speeds.items())),
-    ]
-    return "\n".join(parts) + "\n"
+            formats = (inputs_of(unit), steps_of(unit), summation_of(unit))
+            rows.append((f"`{unit.name}`", *formats, speed, unit.verified or "a definition", unit.source))
+        text += f"## {heading_of(group)}\n\n{table(heading, rows)}\n\n"
+    published = ((", ".join(names), source) for source, names in speeds.items())
+    return f"{text}## Speeds\n\nWhere the rates are published.\n\n{table(('Units', 'Source'), published)}\n"
 
 
 def cli_page() -> str:
@@ -173,60 +156,64 @@ def explorer_page() -> str:
     )
 
 
-def _entries(names: Iterable[str]) -> str:
-    return "\n".join(f"::: {name}\n" for name in names)
+def _entry(name: str, value: Any) -> str:
+    """Return what mkdocstrings makes the entry of ``lpsim.<name>`` of."""
+    if f"lpsim.{name}" not in sys.modules or inspect.ismodule(value):
+        return f"::: lpsim.{name}\n"
+    # A function of the name of its module, which would be found in its place.
+    return (
+        f'<span id="lpsim.{name}"></span>\n\n::: lpsim.{name}.{name}\n    options:\n'
+        f"      heading: lpsim.{name}\n      toc_label: {name}\n"
+    )
 
 
 def package_page() -> str:
     """Return the reference of what the package exports."""
-    formats, kinds, functions, modules = [], [], [], []
+    formats, classes, functions, modules = [], [], [], []
     for name in lp.__all__:
         value = getattr(lp, name)
-        if name == "__version__":
-            continue
-        chosen = (
-            formats if isinstance(value, lp.Format)
-            else modules if inspect.ismodule(value)
-            else kinds if inspect.isclass(value)
-            else functions
-        )  # fmt: skip
-        chosen.append(name)
-    rows = (
-        (f'<span id="lpsim.{name}"></span>`lpsim.{name}`', f"`{getattr(lp, name).spec}`", SOURCES[name])
-        for name in formats
-    )
-    links = (
-        (
-            f'<span id="lpsim.{name}"></span>[`lpsim.{name}`]({name}.md)',
-            (getattr(lp, name).__doc__ or "").split("\n")[0],
-        )
-        for name in modules
-    )
-    return (
-        "# lpsim\n\n"
-        f'<span id="lpsim.__version__"></span>`lpsim.__version__` is the version, `{lp.__version__}` here.\n\n'
-        "## Functions\n\n" + _entries(f"lpsim.{name}" for name in functions) + "\n## Classes\n\n"
-        + _entries(f"lpsim.{name}" for name in kinds)
-        + "\n## Named formats\n\nSee the [table](../formats.md) for their range.\n\n"
-        + table(("Name", "ExMy", "Source"), rows)
-        + "\n\n## Modules\n\n" + table(("Module", "What it has"), links) + "\n"
-    )  # fmt: skip
+        if isinstance(value, lp.Format):
+            formats.append((f"{_anchor(name)}`lpsim.{name}`", f"`{value.spec}`", SOURCES[name]))
+        elif inspect.ismodule(value):
+            summary = (value.__doc__ or "").partition("\n")[0]
+            modules.append((f"{_anchor(name)}[`lpsim.{name}`]({name}.md)", summary))
+        elif inspect.isclass(value):
+            classes.append(_entry(name, value))
+        elif name != "__version__":
+            functions.append(_entry(name, value))
+    parts = [
+        "# lpsim",
+        f"{_anchor('__version__')}`lpsim.__version__` is the version, `{lp.__version__}` here.",
+        "## Functions",
+        *functions,
+        "## Classes",
+        *classes,
+        "## Named formats",
+        "See the [table](../formats.md) for their range.",
+        table(("Name", "ExMy", "Source"), formats),
+        "## Modules",
+        table(("Module", "What it has"), modules),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _anchor(name: str) -> str:
+    return f'<span id="lpsim.{name}"></span>'
 
 
 def module_page(module: Any) -> str:
     """Return the reference of a module: its text and what it exports."""
     name = module.__name__
-    shown = [
-        one
-        for one in module.__all__
-        if inspect.isroutine(getattr(module, one))
-        or inspect.isclass(getattr(module, one))
-        or callable(getattr(module, one))
-    ]
-    constants = [one for one in module.__all__ if one not in shown]
-    parts = [f"# {name}\n", inspect.getdoc(module) or ""]
-    if shown:
-        parts.append("\n" + _entries(f"{name}.{one}" for one in sorted(shown, key=str.lower)))
-    if constants:
-        parts.append("\n## Constants\n\n" + ", ".join(f"`{one}`" for one in constants) + "\n")
-    return "\n".join(parts) + "\n"
+    described = [one for one in module.__all__ if _is_described(getattr(module, one))]
+    others = [f"`{one}`" for one in module.__all__ if one not in described]
+    text = "    options:\n      members: false\n      show_root_heading: false\n      show_root_toc_entry: false"
+    parts = [f"# {name}", f"::: {name}\n{text}"]
+    parts += [f"::: {name}.{one}" for one in sorted(described, key=str.lower)]
+    if others:
+        parts += ["## Constants", ", ".join(others)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _is_described(value: Any) -> bool:
+    """Whether an object has a docstring of its own; constants have that of their type."""
+    return inspect.isroutine(value) or inspect.isclass(value)
