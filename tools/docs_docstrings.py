@@ -12,7 +12,7 @@ from typing import Any
 from griffe import Extension, Object
 
 #: Names at the start of a line, what is said of their type, and the indented lines below.
-_SEVERAL = re.compile(r"^(\w+(?:, \w+)+)( : .*)?\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
+_SEVERAL = re.compile(r"^(\w+(?:, \w+)+)( : .*)?\n((?:[ \t]+.*\n?|\n(?=[ \t]))+)", re.MULTILINE)
 _PARAMETERS = re.compile(r"^Parameters\n-+\n.*?(?=^\w[^\n]*\n-{3,}\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -23,7 +23,7 @@ def one_by_one(text: str) -> str:
         names, kind, below = match.groups()
         return "".join(f"{name}{kind or ''}\n{below.rstrip()}\n" for name in names.split(", "))
 
-    return _PARAMETERS.sub(lambda section: _SEVERAL.sub(entries, section[0]) + "\n", text)
+    return _PARAMETERS.sub(lambda section: _SEVERAL.sub(entries, section[0]), text)
 
 
 class OneByOne(Extension):
