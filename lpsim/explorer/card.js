@@ -38,7 +38,7 @@ function factorsOf(code, f) {
 function errorText(x, characters, count) {
   if (isZero(x)) return "0";
   const text = fittingText(x, characters, count);
-  return x.negative ? text : text.replace(/^(≈ )?/, "$1+");
+  return x.negative ? text : text.replace(/^(≈\u00a0)?/, "$1+");
 }
 
 /** Errors of a result: value - number, that over the number, and that over the ulp, as texts. */

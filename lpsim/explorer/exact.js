@@ -168,7 +168,7 @@ function fittingText(x, characters, count) {
 function shortText(x, count) {
   if (x.kind !== "finite" || isZero(x)) return unusual(x);
   const found = leadingDigits(x.num, x.den, count);
-  return (found.exact ? "" : "≈ ") + spell(found, x.negative);
+  return (found.exact ? "" : "≈\u00a0") + spell(found, x.negative);
 }
 
 /** A dyadic number as C and Python write it: 0x1.8p3. */

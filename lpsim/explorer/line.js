@@ -117,5 +117,5 @@ function labelOfCode(code, f) {
 /** A number in few characters. */
 function labelOf(number) {
   const exact = exactText(number);
-  return exact.length <= 14 ? exact : shortText(number, 8).replace("≈ ", "≈");
+  return exact.length <= 14 ? exact : shortText(number, 8).replace("\u00a0", "");
 }
