@@ -2,4 +2,4 @@
 
 import importlib.util
 
-collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["lpsim/torch/*"]
+collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["lpsim/torch/*", "docs/howto/torch.md"]

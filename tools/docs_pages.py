@@ -18,7 +18,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import lpsim as lp
-from lpsim import errors, explorer, jit, quantization, reference, testing, units
+import lpsim.torch
+from lpsim import errors, examples, explorer, jit, quantization, reference, sweeps, testing, units
 from lpsim.cli.app import app
 from lpsim.cli.formats import specials_of
 from lpsim.cli.units import heading_of, inputs_of, steps_of, summation_of, unit_groups
@@ -27,7 +28,7 @@ from lpsim.formats import ALIASES, NAMED_FORMATS, SOURCES
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Modules with a page of the reference of their own, besides the package.
-MODULES = (units, jit, quantization, errors, testing, reference, explorer)
+MODULES = (units, jit, quantization, lpsim.torch, sweeps, examples, errors, testing, reference, explorer)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -177,6 +178,8 @@ def package_page() -> str:
         elif inspect.ismodule(value):
             summary = (value.__doc__ or "").partition("\n")[0]
             modules.append((f"{_anchor(name)}[`lpsim.{name}`]({name}.md)", summary))
+        elif getattr(value, "__module__", "").startswith("lpsim.sweeps"):
+            modules.append((f"{_anchor(name)}[`lpsim.{name}`](sweeps.md)", "Tables over all combinations of a grid"))
         elif inspect.isclass(value):
             classes.append(_entry(name, value))
         elif name != "__version__":
