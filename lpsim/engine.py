@@ -11,10 +11,11 @@ from lpsim.arguments import RealArray
 from lpsim.arithmetic import add
 from lpsim.core.nearest import NearestParams
 from lpsim.core.params import Params
+from lpsim.core.sums import INNER, StepParams
 from lpsim.counts import Counter
 from lpsim.cpu.gemm import gemm
 from lpsim.cpu.matmul import native_matmul_kernel
-from lpsim.cpu.orders import INNER, StepParams, order_kernel
+from lpsim.cpu.orders import order_kernel
 from lpsim.dots import accumulate_dots
 from lpsim.formats import Format, float32, float64
 from lpsim.parameters import nearest_parameters, parameters

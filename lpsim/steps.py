@@ -37,7 +37,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lpsim.arguments import RealArray
-from lpsim.cpu.steps import WIDTH, StepParams, Words, step_kernel
+from lpsim.core.steps import StepParams
+from lpsim.cpu.steps import WIDTH, Words, step_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
 from lpsim.rounding import Rounding

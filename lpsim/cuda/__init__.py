@@ -1,0 +1,1 @@
+"""Kernels for NVIDIA GPUs over the same scalar core."""
