@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
-from lpsim.core.jit import core_function, on_each_target
+from lpsim.core.jit import by_size, core_function, on_each_target
 
 __all__ = [
     "FRACTION_MASK",
@@ -22,6 +22,7 @@ __all__ = [
     "float_of",
     "floor",
     "fma",
+    "negated",
     "power_of_two",
     "rounded_product",
     "shift_left",
@@ -66,6 +67,20 @@ def scale(x: Any, exponent: Any) -> Any:
     """Return ``x * 2**exponent`` for |exponent| <= 2000, exactly wherever that is a binary64 number."""
     half = np.int64(exponent) >> np.int64(1)
     return x * power_of_two(half) * power_of_two(exponent - half)
+
+
+@core_function
+def _negated_32(x: Any) -> Any:
+    return np.int32(np.float32(x).view(np.int32) ^ np.int32(-0x80000000)).view(np.float32)
+
+
+@core_function
+def _negated_64(x: Any) -> Any:
+    return float_of(bits_of(x) ^ np.int64(-0x8000000000000000))
+
+
+#: Return -x, also of a signalling NaN, which an instruction of a processor might make quiet.
+negated = by_size(_negated_32, _negated_64)
 
 
 @core_function

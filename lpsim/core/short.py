@@ -22,9 +22,13 @@ __all__ = [
     "NATIVE",
     "RANDOM",
     "DecodeParams",
+    "FmaParams",
     "ShortParams",
+    "lane_types",
     "native_value",
+    "nearest_number",
     "rounded_magnitude",
+    "rounded_number",
     "short_code",
     "short_value",
 ]
@@ -85,6 +89,18 @@ class ShortParams(NamedTuple):
     infinity_code: Any
     nan_code: Any
     sign_code: Any
+
+
+class FmaParams(NamedTuple):
+    """What fused multiply-adds take that are done in either lane."""
+
+    narrow: ShortParams
+    wide: ShortParams
+
+
+def lane_types(wide: bool) -> tuple[Any, Any]:
+    """Return the types of a lane's numbers and representations."""
+    return (np.float64, np.int64) if wide else (np.float32, np.int32)
 
 
 @core_function
@@ -192,6 +208,20 @@ def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
     over = f.over_negative if negative else f.over_positive
     rounded = over if rounded > largest else rounded
     return f.infinity if magnitude == np.inf else rounded
+
+
+@core_function
+def rounded_number(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
+    """Return the rounded magnitude, the number with its sign, and whether it is a NaN."""
+    magnitude = rounded_magnitude(x, word, kind, f, lane)
+    return magnitude, copy_sign(magnitude, x) + f.zero, (x != x) | (magnitude != magnitude)
+
+
+@core_function
+def nearest_number(x: Any, f: Any, lane: Any) -> Any:
+    """Return x rounded to nearest, ties to even."""
+    _, signed, nan = rounded_number(x, np.int64(0), EVEN, f, lane)
+    return lane(np.nan) if nan else signed
 
 
 @core_function
