@@ -45,13 +45,13 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "testing":  # seldom needed, and no part of what importing lpsim costs
-        return importlib.import_module("lpsim.testing")
+    if name in ("cuda", "testing"):  # seldom needed, and no part of what importing lpsim costs
+        return importlib.import_module(f"lpsim.{name}")
     raise AttributeError(f"module 'lpsim' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "testing"])
+    return sorted({*globals(), "cuda", "testing"})
 
 
 __all__ = [
