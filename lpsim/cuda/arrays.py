@@ -23,7 +23,9 @@ __all__ = [
     "is_device_array",
     "launch",
     "like",
+    "ones",
     "stream_of",
+    "swapped",
     "to_device",
     "zeros",
 ]
@@ -94,9 +96,28 @@ def to_device(array: npt.NDArray[Any], stream: Any) -> Any:
 
 def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, stream: Any) -> Any:
     """Return a new array of zeros on the GPU."""
-    result = empty(shape, dtype, stream)
-    launch(_fill_kernel, math.prod(shape), stream, flat(result), np.dtype(dtype).type(0))
+    return _filled(shape, np.dtype(dtype).type(0), stream)
+
+
+def ones(shape: tuple[int, ...], dtype: npt.DTypeLike, stream: Any) -> Any:
+    """Return a new array of ones on the GPU."""
+    return _filled(shape, np.dtype(dtype).type(1), stream)
+
+
+def _filled(shape: tuple[int, ...], value: Any, stream: Any) -> Any:
+    result = empty(shape, value.dtype, stream)
+    launch(_fill_kernel, math.prod(shape), stream, flat(result), value)
     return result
+
+
+def swapped(array: Any) -> Any:
+    """Return a view of a stack of matrices with rows and columns swapped."""
+    if is_simulated:
+        return type(array)(array._ary.swapaxes(-1, -2))
+    interface = dict(array.__cuda_array_interface__)
+    (*batch, rows, columns), (*others, row, column) = array.shape, array.strides
+    interface.update(shape=(*batch, columns, rows), strides=(*others, column, row), stream=None)
+    return cuda.from_cuda_array_interface(interface, owner=array, sync=False)
 
 
 def flat(array: Any) -> Any:

@@ -34,7 +34,18 @@ from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding, as_overflow, as_rounding
 from lpsim.shortcuts import decode_way, short_way
 
-__all__ = ["BINARY", "UNARY", "apply", "decode", "encode", "fma", "operand", "result_array", "round_numbers"]
+__all__ = [
+    "BINARY",
+    "UNARY",
+    "any_marked",
+    "apply",
+    "decode",
+    "encode",
+    "fma",
+    "operand",
+    "result_array",
+    "round_numbers",
+]
 
 _EMPTY = np.empty(0, np.int64)
 
@@ -217,7 +228,7 @@ def encode(x: Any, fmt: Any, *rest: Any, stream: Any, **keywords: Any) -> Any:
     fmt = as_format(fmt)
     if not fmt.has_nan and is_device_array(x) and as_device_array(x).dtype.kind == "f":
         array = operand(x, "x", stream)
-        if _any(_nan_kernel, array, stream):
+        if any_marked(_nan_kernel, array, stream):
             raise ValueError(f"x holds NaN, but {fmt} has no code for NaN; allowed: numbers and infinities")
     return _round(x, fmt, *rest, stream=stream, codes=True, **keywords)
 
@@ -229,7 +240,7 @@ def decode(codes: Any, fmt: Any, out: Any = None, *, stream: Any) -> Any:
     if array.dtype.kind not in "ui":
         raise TypeError(f"codes has dtype {array.dtype}; allowed: integers from 0 to 2**{fmt.bits} - 1")
     all_are_codes = array.dtype.kind == "u" and array.dtype.itemsize * 8 == fmt.bits
-    if not all_are_codes and _any(_outside_kernel, array, stream, np.int64(fmt.bits)):
+    if not all_are_codes and any_marked(_outside_kernel, array, stream, np.int64(fmt.bits)):
         raise ValueError(f"codes holds others than 0 to {(1 << fmt.bits) - 1}; allowed: these, the codes of {fmt}")
     shape = tuple(array.shape)
     result, target = result_array(out, shape, fmt.carrier, _holds_values(fmt), stream)
@@ -243,7 +254,7 @@ def decode(codes: Any, fmt: Any, out: Any = None, *, stream: Any) -> Any:
     return result
 
 
-def _any(kernel: Any, array: Any, stream: Any, *arguments: Any) -> bool:
+def any_marked(kernel: Any, array: Any, stream: Any, *arguments: Any) -> bool:
     """Return whether a kernel finds something in an array, which waits for it."""
     found = zeros((1,), np.uint8, stream)
     contiguous = flat(expanded(array, tuple(array.shape), array.dtype, stream))

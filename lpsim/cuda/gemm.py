@@ -52,7 +52,10 @@ def _place(thread: Any, index: Any, threads: Any) -> Any:
 
 @functools.cache
 def gemm_kernel(tiling: Tiling, *, zero: bool) -> Any:
-    """Return ``kernel(a, b, out)`` over C-contiguous float32 arrays (batch, m, k), (batch, k, n) and (batch, m, n).
+    """Return ``kernel(a, b, out, first_matrix)`` over C-contiguous float32 arrays.
+
+    Their shapes are (batch, m, k), (batch, k, n) and (batch, m, n); ``first_matrix`` has no use here.
+
 
     Blocks of (across, down) threads, one for each tile and matrix of the batch. ``out`` holds the start values, unless
     they are ``zero``, and receives the results.
@@ -112,12 +115,12 @@ def gemm_kernel(tiling: Tiling, *, zero: bool) -> Any:
                     # Processors differ in the sign and payload of the NaNs that they make.
                     out[z, i, j] = x if x == x else np.float32(np.nan)
 
-    def kernel(a: Any, b: Any, out: Any) -> None:
+    def kernel(a: Any, b: Any, out: Any, first_matrix: Any) -> None:
         panel_a = cuda.shared.array((depth, padded), np.float32, _ALIGNMENT)
         panel_b = cuda.shared.array((depth, width), np.float32, _ALIGNMENT)
         multiply(a, b, out, panel_a, panel_b)
 
-    def simulated(a: Any, b: Any, out: Any) -> None:  # the simulator knows no alignments
+    def simulated(a: Any, b: Any, out: Any, first_matrix: Any) -> None:  # the simulator knows no alignments
         panel_a = cuda.shared.array((depth, padded), np.float32)
         panel_b = cuda.shared.array((depth, width), np.float32)
         multiply(a, b, out, panel_a, panel_b)

@@ -34,10 +34,11 @@ def step_kernel(
     signed: bool,
     guarded: bool,
 ) -> Any:
-    """Return ``kernel(a, b, starts, out, todo, seed, random_bits, scale, product, accumulator)``.
+    """Return ``kernel(a, b, starts, out, todo, seed, random_bits, scale, product, accumulator, first_matrix)``.
 
     Arrays are as for `lpsim.cuda.gemm.gemm_kernel`, ``starts`` holds the start values, and ``todo``, of the shape of
-    ``out``, which elements are to be done: it is set to 0 where an element was. The parameters are those of
+    ``out``, which elements are to be done: it is set to 0 where an element was. ``first_matrix`` is the index in the
+    whole batch of the first matrix: it selects random words. The parameters are those of
     `lpsim.cpu.steps.step_kernel`, whose rules for what is left to do serve for elements instead of rows here.
     """
     lane: Any = np.float64 if wide else np.float32
@@ -49,7 +50,7 @@ def step_kernel(
 
     def kernel(
         a: Any, b: Any, starts: Any, out: Any, todo: Any, seed: Any, random_bits: Any, scale: Any, product: Any,
-        accumulator: Any,
+        accumulator: Any, first_matrix: Any,
     ) -> None:  # fmt: skip
         up, down_scale, epsilon = lane(scale), lane(1 / scale), lane(few_last_places)
         to_product, to_sum = in_lanes(product, lane), in_lanes(accumulator, lane)
@@ -72,7 +73,7 @@ def step_kernel(
                     sums[r, c] = lane(starts[z, i, j]) * up
                     any_left |= np.int32(todo[z, i, j])
                     if stochastic:
-                        keys[r, c] = word_at(key, (np.int64(z) * m + i) * n + j)
+                        keys[r, c] = word_at(key, ((first_matrix + z) * m + i) * n + j)
         if cuda.syncthreads_or(any_left) == 0:
             return
         for begin in range(0, k, depth):
