@@ -66,7 +66,7 @@ def wide_pair(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: Any
     if operation == ROUND:
         return x, zero
     if operation == MUL:
-        return x * y, zero
+        return rounded_product(x, y), zero
     if operation == DIV:
         quotient = x / y
         residual = fma(-quotient, y, x)
@@ -80,7 +80,7 @@ def wide_pair(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: Any
     elif operation == SUB:
         b = -y
     total, error = _sum(rounded_product(a, sum_sign), rounded_product(b, sum_sign))
-    return total * sum_sign, error * sum_sign
+    return rounded_product(total, sum_sign), rounded_product(error, sum_sign)
 
 
 @core_function
@@ -106,7 +106,7 @@ def binary64_result(operation: Any, x: Any, y: Any, z: Any) -> Any:
     if operation == ROUND:
         return x
     if operation == MUL:
-        return x * y
+        return rounded_product(x, y)
     if operation == DIV:
         return x / y
     if operation == SQRT:

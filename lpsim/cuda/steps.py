@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from lpsim.core.bits import copy_sign
+from lpsim.core.bits import copy_sign, rounded_product
 from lpsim.core.random import stream_key, word_at
 from lpsim.core.steps import in_lanes, next_sum
 from lpsim.cuda.gemm import Tiling
@@ -70,7 +70,7 @@ def step_kernel(
                 sums[r, c] = lane(0)
                 keys[r, c] = np.uint64(0)
                 if i < m and j < n:
-                    sums[r, c] = lane(starts[z, i, j]) * up
+                    sums[r, c] = rounded_product(lane(starts[z, i, j]), up)
                     any_left |= np.int32(todo[z, i, j])
                     if stochastic:
                         keys[r, c] = word_at(key, ((first_matrix + z) * m + i) * n + j)
@@ -80,7 +80,7 @@ def step_kernel(
             for index in range(thread, height * depth, threads):
                 i, step = top + index // depth, begin + index % depth
                 inside = (i < m) & (step < k)
-                panel_a[index % depth, index // depth] = lane(a[z, i, step]) * up if inside else lane(0)
+                panel_a[index % depth, index // depth] = rounded_product(lane(a[z, i, step]), up) if inside else lane(0)
             for index in range(thread, width * depth, threads):
                 step, j = begin + index // width, first + index % width
                 inside = (j < n) & (step < k)
@@ -108,7 +108,7 @@ def step_kernel(
                         done &= (start != 0) | (copy_sign(lane(1), start) > 0)
                     if done:
                         todo[z, i, j] = 0
-                        x = x * down_scale
+                        x = rounded_product(x, down_scale)
                         out[z, i, j] = x if x == x else lane(np.nan)
 
     return device_kernel(kernel)
