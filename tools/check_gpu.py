@@ -147,7 +147,6 @@ def speed(cuda: Any) -> Iterator[Line]:
             "0.8" if demanded else "",
             share >= 0.8 if demanded else None,
         )
-    del x, out
     n = 4096
     a, b = (cuda.to_device(rng.standard_normal((n, n), np.float32)) for _ in range(2))
     product = seconds(lambda: lp.matmul(a, b, "tf32"), cuda.synchronize)

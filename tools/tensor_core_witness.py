@@ -26,8 +26,8 @@ import lpsim as lp
 
 #: Hardware in `lpsim.units` by what the name of a GPU holds.
 GPUS = {
-    "V100": "v100", "T4": "t4", "A100": "a100", "A30": "a30", "A2": "a2", "RTX 30": "rtx30", "L40S": "l40s", "L4": "ada",
-    "Ada": "ada", "RTX 40": "ada", "H100": "h100", "H200": "h200", "B200": "b200", "RTX 50": "rtx50",
+    "V100": "v100", "T4": "t4", "A100": "a100", "A30": "a30", "A2": "a2", "RTX 30": "rtx30", "L40S": "l40s",
+    "L4": "ada", "Ada": "ada", "RTX 40": "ada", "H100": "h100", "H200": "h200", "B200": "b200", "RTX 50": "rtx50",
 }  # fmt: skip
 INPUTS = ("tf32", "bf16", "fp16", "e4m3", "e5m2")
 CASES = ("random", "subnormal", "overflow", "cancellation")

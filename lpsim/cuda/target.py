@@ -22,7 +22,10 @@ is_simulated = bool(config.ENABLE_CUDASIM)
 
 def _define(function: Callable[..., Any], single: Callable[..., Any], double: Callable[..., Any]) -> None:
     """Let a core function be another one on GPUs, of float32 or of float64 numbers."""
-    from numba.cuda.extending import overload
+    try:
+        from numba.cuda.extending import overload
+    except ImportError:  # Numba's own part for GPUs, which numba-cuda replaces
+        from numba.extending import overload
 
     @overload(function, target="cuda")  # type: ignore[untyped-decorator]
     def _overload(*arguments: Any) -> Any:
