@@ -47,8 +47,6 @@ __all__ = [
     "round_numbers",
 ]
 
-_EMPTY = np.empty(0, np.int64)
-
 
 def operand(value: Any, argument: str, stream: Any) -> Any:
     """Return a number, or an array on the GPU, as an array of float32 or float64 there."""
@@ -132,7 +130,8 @@ def apply(
     arrays = [_flattened(array, shape, stream) for array in operands.values()]
     x, y, z = (arrays[min(i, len(arrays) - 1)] for i in range(3))
     single = all(array.dtype == np.float32 for array in arrays)
-    taken = to_device(_EMPTY, stream) if words is None else _flattened(words, shape, stream)
+    to, nothing = flat(result), flat(result)  # in the place of arrays that a kernel does not look at
+    taken = nothing if words is None else _flattened(words, shape, stream)
     way = None if flags else short_way(operation, fmt, mode, policy, f.random_bits, single)
     kernel: Any
     if way is None:
@@ -145,11 +144,11 @@ def apply(
         kernel = kernels.short_kernel(
             operation, wide=way.wide, kind=way.kind, sticky=way.sticky, sign=sign, randomness=randomness, codes=codes
         )
-    to_flags = to_device(_EMPTY.astype(np.uint8), stream) if raised is None else flat(raised)
+    to_flags = nothing if raised is None else flat(raised)
     last = f if way is None else way.params
     stream_number = np.int64(random_stream)
     launch(
-        kernel, math.prod(shape), stream, x, y, z, taken, number, stream_number, flat(result), to_flags, last,
+        kernel, math.prod(shape), stream, x, y, z, taken, number, stream_number, to, to_flags, last,
         work=1 if way is None else 4,
     )  # fmt: skip
     if target is not None:
