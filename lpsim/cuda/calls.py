@@ -34,7 +34,9 @@ def require_gpu() -> None:
         raise RuntimeError(f"backend 'cuda' {_NEEDS}; {type(error).__name__}: {error}") from None
     if not available:
         reason = cuda.cuda_error() if hasattr(cuda, "cuda_error") else None
-        raise RuntimeError(f"backend 'cuda' {_NEEDS}" + (f"; {reason}" if reason else "; found none"))
+        raise RuntimeError(
+            f"backend 'cuda' {_NEEDS}" + (f"; {' '.join(str(reason).split())}" if reason else "; found none")
+        )
 
 
 def handler_of(kind: type) -> Any:
