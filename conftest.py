@@ -2,4 +2,6 @@
 
 import importlib.util
 
-collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["lpsim/torch/*", "docs/howto/torch.md"]
+collect_ignore_glob = [] if importlib.util.find_spec("torch") else [
+    "lpsim/torch/*", "lpsim/examples/training.py", "docs/howto/torch.md"
+]  # fmt: skip

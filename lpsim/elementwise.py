@@ -18,7 +18,7 @@ from lpsim.parameters import parameters
 from lpsim.rounding import Rounding, as_overflow, as_rounding
 from lpsim.shortcuts import Shortcut, general, quickest
 
-__all__ = ["apply", "iterate", "round_real", "wrap_result"]
+__all__ = ["apply", "as_random_bits", "as_words", "iterate", "round_real", "wrap_result"]
 
 #: Fewest elements of a general kernel that are worth a thread, and elements of a buffer where arrays need one.
 _GRAIN = 1 << 15
@@ -55,10 +55,10 @@ def apply(
     fmt = as_format(fmt)
     mode = as_rounding(rounding)
     policy = as_overflow(overflow)
-    f = parameters(fmt, mode, policy, _as_random_bits(random_bits), tininess)
+    f = parameters(fmt, mode, policy, as_random_bits(random_bits), tininess)
     words, operands_and_words = None, operands
     if bits is not None:
-        words = _as_words(bits, f.random_bits)
+        words = as_words(bits, f.random_bits)
         operands_and_words = {**operands, "bits": words}
     shape = broadcast_shape(operands_and_words)
     number = np.uint64(as_seed(seed, mode, alternative=" (or bits=, the random integers)") if bits is None else 0)
@@ -181,7 +181,7 @@ def _plan(
 ) -> _Plan:
     """Return what does an operation without flags, on float32 (``single``) or float64 operands."""
     fmt, mode, policy = as_format(fmt), as_rounding(rounding), as_overflow(overflow)
-    f = parameters(fmt, mode, policy, _as_random_bits(random_bits), tininess)
+    f = parameters(fmt, mode, policy, as_random_bits(random_bits), tininess)
     randomness = COUNTER if mode.is_stochastic else NONE
     chosen = quickest(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
     return _Plan(chosen, fmt.code_dtype if codes else fmt.carrier, mode.is_stochastic)
@@ -297,13 +297,15 @@ def wrap_result(result: RealArray, out: Any, inputs: list[RealArray]) -> Any:
     return result if result.ndim else result[()]
 
 
-def _as_random_bits(random_bits: Any) -> int:
+def as_random_bits(random_bits: Any) -> int:
+    """Return the number of random bits, if it is an integer."""
     if isinstance(random_bits, (bool, np.bool_)) or not isinstance(random_bits, (int, np.integer)):
         raise TypeError(f"random_bits is {random_bits!r}; allowed: an integer")
     return int(random_bits)
 
 
-def _as_words(bits: Any, random_bits: int) -> RealArray:
+def as_words(bits: Any, random_bits: int) -> RealArray:
+    """Return random integers as int64, if they have so many bits."""
     words = np.asarray(bits)
     if words.dtype.kind not in "ui":
         raise TypeError(f"bits has dtype {words.dtype}; allowed: integers")

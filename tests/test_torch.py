@@ -436,3 +436,13 @@ def test_a_missing_torch_is_named():
     code += "import lpsim.torch"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ)
     assert "lpsim.torch needs the extra 'torch': pip install 'lpsim[torch]'" in result.stderr
+
+
+def test_lpsims_functions_take_tensors_as_arrays():
+    """PyTorch's tensors are of a type that may be on a GPU; these are not."""
+    x = torch.tensor([1.0, 3.0]) / 7
+    assert lp.round(x, "half").tolist() == lp.round(x.numpy(), "half").tolist()
+    assert lp.add(np.ones(2, np.float32), x, "half").tolist() == lp.add(1, x.numpy(), "half").tolist()
+    code = "import torch, lpsim as lp, sys; lp.round(torch.ones(2), 'half'); print('numba.cuda' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
