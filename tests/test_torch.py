@@ -338,6 +338,28 @@ def test_stochastic_rounding_follows_its_seed():
         pass
 
 
+def test_passes_without_gradients_do_not_take_the_place_of_those_with():
+    model, x = small_model(), torch.randn(4, 6)
+    with simulate("bf16", layers={"2": "fp8_e4m3"}) as report:
+        result = model(x)
+        with torch.no_grad():
+            model[0](x)
+        result.sum().backward()
+    assert {(layer, unit) for layer, _, phase, unit in report.simulated if phase == "backward"} == {
+        ("0", "bf16"),
+        ("2", "fp8_e4m3"),
+    }
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr("lpsim.torch.layers._MOST_PRODUCTS", 4)
+    model, x = small_model(), torch.randn(4, 6)
+    with simulate("bf16") as report:
+        for _ in range(5):
+            model(x).sum().backward()
+    assert report.simulated["0", "mm", "backward", "bf16"] == 5
+
+
 # Rounding with gradients.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from types import TracebackType
 from typing import Any
 
@@ -10,6 +11,9 @@ from torch.nn.modules import module as hooks
 
 __all__ = ["Layers"]
 
+#: How many products of forward passes are remembered, the latest ones: more than one backward pass can need.
+_MOST_PRODUCTS = 1 << 18
+
 
 class Layers:
     """Follows modules as they run, so that products have the names of their layers; a context."""
@@ -17,7 +21,8 @@ class Layers:
     def __init__(self) -> None:
         self._running: list[str] = []
         self._names: dict[int, str] = {}
-        self._weights: set[int] = set()
+        #: Memory of the parameters of each outermost module that lives.
+        self._weights: weakref.WeakKeyDictionary[Any, frozenset[int]] = weakref.WeakKeyDictionary()
         #: Of products of the forward pass: layer and operands' memory, by the number of the node of autograd.
         self._products: dict[int, tuple[str, frozenset[int]]] = {}
         self._handles: list[Any] = []
@@ -39,7 +44,7 @@ class Layers:
     def _entered(self, module: torch.nn.Module, args: Any) -> None:
         if not self._running:
             self._names = {id(one): name for name, one in module.named_modules()}
-            self._weights.update(_memory(one) for one in module.parameters())
+            self._weights[module] = frozenset(_memory(one) for one in module.parameters())
         self._running.append(self._names.get(id(module), type(module).__name__))
         if isinstance(module, torch.nn.RNNBase):
             # oneDNN's recurrent layer is one operation, which hides its products. Elsewhere it stays: with it, GELU
@@ -63,14 +68,17 @@ class Layers:
         if phase == "backward":
             return self._product_behind()[0]
         # Autograd has made the node of this operation just now, and numbers nodes in the order in which they are made.
-        node = torch.autograd._get_sequence_nr() - 1
-        self._products[node] = (self.current, frozenset(map(_memory, operands)))
+        if torch.is_grad_enabled() and any(one.requires_grad for one in operands):
+            node = torch.autograd._get_sequence_nr() - 1
+            self._products[node] = (self.current, frozenset(map(_memory, operands)))
+            if len(self._products) > _MOST_PRODUCTS:
+                del self._products[next(iter(self._products))]
         return self.current
 
     def role(self, phase: str, operand: torch.Tensor) -> str:
         """Return what an operand is: ``"weights"``, ``"activations"`` or ``"grads"``."""
         memory = _memory(operand)
-        if memory in self._weights:
+        if any(memory in weights for weights in self._weights.values()):
             return "weights"
         if phase == "forward" or memory in self._product_behind()[1]:
             return "activations"
