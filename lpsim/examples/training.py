@@ -75,7 +75,7 @@ def _digits_mlp() -> _Task:
     training, test = _digits()
     nn = torch.nn
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    return _Task(model, training, test, steps=400, rate=0.05, batch=32)
+    return _Task(model, training, test, steps=400, rate=0.1, batch=128)
 
 
 def _digits_cnn() -> _Task:
@@ -85,7 +85,7 @@ def _digits_cnn() -> _Task:
         nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2, padding=1),
         nn.ReLU(), nn.Flatten(), nn.Linear(256, 10),
     )  # fmt: skip
-    return _Task(model, training, test, steps=300, rate=0.05, batch=32)
+    return _Task(model, training, test, steps=300, rate=0.1, batch=128)
 
 
 #: Modules of the standard library whose source the sequence models read.
