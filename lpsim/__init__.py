@@ -46,7 +46,9 @@ __version__ = "0.1.0"
 
 
 #: Seldom needed modules, no part of what importing lpsim costs, and what the package exports of them.
-_LAZY = {"sweep": "lpsim.sweeps", "sweeps": "lpsim.sweeps", "testing": "lpsim.testing"}
+_LAZY = {
+    "cuda": "lpsim.cuda", "sweep": "lpsim.sweeps", "sweeps": "lpsim.sweeps", "testing": "lpsim.testing"
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

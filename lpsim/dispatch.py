@@ -14,6 +14,9 @@ __all__ = ["overridable"]
 #: method ``__lpsim_function__``. It is imported when an array of the package is met.
 _PACKAGES = {"dask": "lpsim.dask"}
 
+#: What types of arrays that may be on a GPU have; the second one is that of Numba's simulator.
+_ON_A_GPU = ("__cuda_array_interface__", "__cuda_ndarray__")
+
 _Handler = Callable[[Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -25,6 +28,8 @@ class _Handlers(dict[type, "_Handler | None"]):
         handler: _Handler | None = getattr(kind, "__lpsim_function__", None)
         if handler is None:
             module = _PACKAGES.get(kind.__module__.partition(".")[0])
+            if module is None and any(hasattr(kind, name) for name in _ON_A_GPU):
+                module = "lpsim.cuda.calls"
             if module is not None:
                 handler = importlib.import_module(module).handler_of(kind)
         self[kind] = handler
@@ -34,15 +39,30 @@ class _Handlers(dict[type, "_Handler | None"]):
 _HANDLERS = _Handlers()
 
 
+def _divert(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function with the keyword ``backend`` taken out, where that says."""
+    backend = kwargs.pop("backend")
+    if backend is None or backend == "cpu":
+        return function(*args, **kwargs)
+    if backend == "cuda":
+        return importlib.import_module("lpsim.cuda.calls").call(function, args, kwargs)
+    raise ValueError(f"backend is {backend!r}; allowed: 'cpu', 'cuda' or None")
+
+
 def overridable(function: _F) -> _F:
     """Return the function so that an argument's type can do it in its own way.
 
     If the type of an argument has a method ``__lpsim_function__(self, function, args, kwargs)``, this is called with
     the function, which can be called for arguments of other types, and its result is returned.
+
+    The function takes a keyword more: ``backend="cuda"`` computes on a GPU, by `lpsim.cuda`; ``"cpu"`` and None do not
+    matter.
     """
-    handlers = _HANDLERS
+    handlers, divert = _HANDLERS, _divert
 
     def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and "backend" in kwargs:
+            return divert(overridden, args, kwargs)
         for value in args:
             if (handler := handlers[type(value)]) is not None:
                 return handler(value, overridden, args, kwargs)

@@ -19,7 +19,7 @@ from lpsim.parts import over_parts, read_only, step_seeds
 from lpsim.rounding import Overflow, Rounding
 from lpsim.units import FusedDot, MatrixUnit
 
-__all__ = ["accumulate_dots"]
+__all__ = ["accumulate_dots", "dot_parameters"]
 
 _ALIGNMENTS = {"truncate": TRUNCATE, "cdna3": CDNA3, "cdna3_split": CDNA3_SPLIT}
 
@@ -62,7 +62,7 @@ def _accumulate_carefully(
     scales: tuple[RealArray, RealArray] | None,
     counter: Counter | None = None,
 ) -> None:
-    kernel, f = dot_kernel(), _parameters(unit)
+    kernel, f = dot_kernel(), dot_parameters(unit)
     left, right = read_only(a, _DOUBLE), read_only(b.T, _DOUBLE)
     if scales is None:
         scales = np.zeros((a.shape[0], 0)), np.zeros((b.shape[1], 0))
@@ -80,7 +80,8 @@ def _accumulate_carefully(
     over_parts(part, a, b)
 
 
-def _parameters(unit: MatrixUnit) -> DotParams:
+def dot_parameters(unit: MatrixUnit) -> DotParams:
+    """Return a unit's fused dot as kernels take it."""
     dot, scale = _dot_of(unit), unit.scale_format
     return DotParams(
         terms=dot.terms,

@@ -28,7 +28,7 @@ from lpsim.parameters import parameters
 from lpsim.rounding import Rounding, as_overflow, as_rounding
 from lpsim.shortcuts import Shortcut, general, quickest
 
-__all__ = ["apply", "iterate", "round_real", "wrap_result"]
+__all__ = ["apply", "as_words", "iterate", "round_real", "wrap_result"]
 
 #: Fewest elements of a general kernel that are worth a thread, and elements of a buffer where arrays need one.
 _GRAIN = 1 << 15
@@ -68,7 +68,7 @@ def apply(
     f = parameters(fmt, mode, policy, as_random_bits(random_bits), tininess)
     words, operands_and_words = None, operands
     if bits is not None:
-        words = _as_words(bits, f.random_bits)
+        words = as_words(bits, f.random_bits)
         operands_and_words = {**operands, "bits": words}
     shape = broadcast_shape(operands_and_words)
     number = np.uint64(as_seed(seed, mode, alternative=" (or bits=, the random integers)") if bits is None else 0)
@@ -307,7 +307,8 @@ def wrap_result(result: RealArray, out: Any, inputs: list[RealArray]) -> Any:
     return result if result.ndim else result[()]
 
 
-def _as_words(bits: Any, random_bits: int) -> RealArray:
+def as_words(bits: Any, random_bits: int) -> RealArray:
+    """Return random integers as int64, if they have so many bits."""
     words = as_array(bits, "bits").view(np.ndarray)
     check_size("bits", words.shape, 8)
     if words.dtype.kind not in "ui":

@@ -11,10 +11,11 @@ from lpsim.arguments import RealArray
 from lpsim.arithmetic import add
 from lpsim.core.nearest import NearestParams
 from lpsim.core.params import Params
+from lpsim.core.sums import INNER, StepParams
 from lpsim.counts import Counter
 from lpsim.cpu.gemm import gemm
 from lpsim.cpu.matmul import native_matmul_kernel
-from lpsim.cpu.orders import INNER, StepParams, order_kernel
+from lpsim.cpu.orders import order_kernel
 from lpsim.dots import accumulate_dots
 from lpsim.formats import Format, float32, float64
 from lpsim.parameters import nearest_parameters, parameters
@@ -23,9 +24,10 @@ from lpsim.rounding import Overflow, Rounding
 from lpsim.steps import step_runner
 from lpsim.units import MatrixUnit
 
-__all__ = ["Engine"]
+__all__ = ["FLUSH", "Engine"]
 
-_FLUSH = {None: None, "rounded": 0, "before": 1, "after": 1}
+#: What becomes zero, by name, as `lpsim.core.sums.StepParams` has it.
+FLUSH = {None: None, "rounded": 0, "before": 1, "after": 1}
 
 #: How many times as quick as the careful kernel those in vectors are.
 _SPEED = 16
@@ -51,13 +53,13 @@ class Engine:
         formats = [unit.a_format, unit.b_format, unit.accumulator_format, unit.total_format]
         formats += [unit.product_format] if unit.product_format is not None else []
         #: float32 operands are the faster ones, where all formats are in it.
-        self._narrow = np.dtype(np.float32 if all(fmt.carrier == np.float32 for fmt in formats) else np.float64)
+        self.working_dtype = np.dtype(np.float32 if all(fmt.carrier == np.float32 for fmt in formats) else np.float64)
         plain = unit.dot is None and unit.product_format is None and unit.flush_results is None
         modes = (unit.rounding, unit.overflow) == (Rounding.TIES_TO_EVEN, Overflow.IEEE)
         by_fma = plain and modes and unit.order == "sequential" and counter is None
         #: Whether the processor's own fma does the steps of the unit, and whether in the product of `gemm`.
         self.is_native = by_fma and unit.accumulator_format == float64
-        self.is_gemm = by_fma and unit.accumulator_format == float32 and self._narrow == np.float32
+        self.is_gemm = by_fma and unit.accumulator_format == float32 and self.working_dtype == np.float32
 
     def short_rounding(self, fmt: Format, dtype: np.dtype[Any]) -> tuple[bool, NearestParams | None]:
         """Return whether `gemm` can round an operand of that dtype to its input format itself, and how."""
@@ -95,7 +97,7 @@ class Engine:
         if order.block is not None and order.inner == "sequential" and plain and not unit.is_stochastic:
             self._sum_blocks(a, b, out, order.block)
             return
-        dtype = out.dtype if self.is_native else self._narrow
+        dtype = out.dtype if self.is_native else self.working_dtype
         a, b, accumulators = read_only(a, dtype), read_only(b, dtype), np.ascontiguousarray(out, dtype)
         if self.is_gemm:
             gemm(a, b, accumulators)
@@ -117,7 +119,8 @@ class Engine:
             engine.accumulate(a[:, first : first + block], b[first : first + block], sums, 0)
             add(out, sums, unit.total_format, rounding=unit.total_rounding, overflow=unit.overflow, out=out)
 
-    def _parameters(self, fmt: Format, rounding: Rounding) -> Params:
+    def rounding_parameters(self, fmt: Format, rounding: Rounding) -> Params:
+        """Return the parameters of a rounding of a step."""
         tininess = "before" if self._unit.flush_results == "before" else "after"
         return parameters(fmt, rounding, self._unit.overflow, self._unit.random_bits, tininess)
 
@@ -132,14 +135,14 @@ class Engine:
         are read-only.
         """
         unit, order, kernel = self._unit, self._unit.summation, order_kernel()
-        accumulator = self._parameters(unit.accumulator_format, unit.rounding)
-        product = None if unit.product_format is None else self._parameters(unit.product_format, unit.rounding)
+        accumulator = self.rounding_parameters(unit.accumulator_format, unit.rounding)
+        product = None if unit.product_format is None else self.rounding_parameters(unit.product_format, unit.rounding)
         steps = StepParams(
             leaf=product or accumulator,
             accumulator=accumulator,
-            outer=self._parameters(unit.total_format, unit.total_rounding),
+            outer=self.rounding_parameters(unit.total_format, unit.total_rounding),
             counts=None,
-            flush=_FLUSH[unit.flush_results],
+            flush=FLUSH[unit.flush_results],
             inner=INNER[order.inner],
             lanes=order.lanes,
             block=order.block or 0,

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_EXPONENT_BITS", "NAMED_FORMATS", "SPECIALS", "Format", "FormatLike", "format"]
+__all__ = [
+    "ALIASES", "EXMY", "MAX_EXPONENT_BITS", "MAX_MANTISSA_BITS", "NAMED_FORMATS", "P3109", "SOURCES", "SPECIALS",
+    "Format", "FormatLike", "format",
+]  # fmt: skip
 
 #: Allowed values of ``Format.specials``.
 SPECIALS = ("ieee", "fn", "fnuz", "finite", "p3109", "p3109_finite")
 
 MAX_EXPONENT_BITS = 11
-_MAX_MANTISSA_BITS = 52
+MAX_MANTISSA_BITS = 52
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Format:
 
     def __post_init__(self) -> None:
         self._check_integer("exponent_bits", 0, MAX_EXPONENT_BITS)
-        self._check_integer("mantissa_bits", 0, _MAX_MANTISSA_BITS)
+        self._check_integer("mantissa_bits", 0, MAX_MANTISSA_BITS)
         for argument in ("subnormals", "signed"):
             if not isinstance(getattr(self, argument), (bool, np.bool_)):
                 raise TypeError(f"{argument} is {getattr(self, argument)!r}; allowed: True or False")
@@ -287,7 +290,7 @@ class Format:
             end += f"_{self.specials}"
         end += "_nosubnormals" * (not self.subnormals) + "_unsigned" * (not self.signed)
         # Some spellings are names of other formats; with the bias they are not.
-        taken = _ALIASES.get((start + end).lower(), self) != self
+        taken = ALIASES.get((start + end).lower(), self) != self
         if taken or self.bias != _default_bias(self.exponent_bits, self.specials):
             start += f"B{self.bias}"
         return start + end
@@ -328,26 +331,18 @@ def _default_bias(exponent_bits: int, specials: str) -> int:
 
 # The named formats. Names are those of ml_dtypes wherever it has the format.
 
-#: IEEE 754-2019, table 3.5.
 float16 = Format(5, 10, name="float16")
 float32 = Format(8, 23, name="float32")
 float64 = Format(11, 52, name="float64")
-#: Wang and Kanwar, "BFloat16: the secret to high performance on Cloud TPUs", 2019; Intel 338302-001US.
 bfloat16 = Format(8, 7, name="bfloat16")
-#: NVIDIA A100 Tensor Core GPU Architecture whitepaper, 2020: 8 exponent and 10 mantissa bits.
 tf32 = Format(8, 10, name="tf32")
-#: OCP 8-bit Floating Point Specification (OFP8) 1.0, 2023: E4M3 (finite and NaN) and E5M2 (IEEE-like).
 float8_e4m3fn = Format(4, 3, specials="fn", name="float8_e4m3fn")
 float8_e5m2 = Format(5, 2, name="float8_e5m2")
-#: IEEE-like 8-bit formats, as ml_dtypes defines them.
 float8_e4m3 = Format(4, 3, name="float8_e4m3")
 float8_e3m4 = Format(3, 4, name="float8_e3m4")
-#: Noune et al., "8-bit numerical formats for deep neural networks", 2022, arXiv:2206.02915.
 float8_e4m3fnuz = Format(4, 3, specials="fnuz", name="float8_e4m3fnuz")
 float8_e5m2fnuz = Format(5, 2, specials="fnuz", name="float8_e5m2fnuz")
-#: Sun et al., "Hybrid 8-bit floating point training and inference", NeurIPS 2019: bias 11.
 float8_e4m3b11fnuz = Format(4, 3, bias=11, specials="fnuz", name="float8_e4m3b11fnuz")
-#: OCP Microscaling Formats (MX) Specification 1.0, 2023, sections 5.3 and 5.4.
 float8_e8m0fnu = Format(8, 0, bias=127, specials="fn", subnormals=False, signed=False, name="float8_e8m0fnu")
 float6_e3m2fn = Format(3, 2, specials="finite", name="float6_e3m2fn")
 float6_e2m3fn = Format(2, 3, specials="finite", name="float6_e2m3fn")
@@ -364,7 +359,26 @@ NAMED_FORMATS: dict[str, Format] = {
     if f.name is not None
 }  # fmt: skip
 
-_ALIASES = {
+#: Where each named format is defined.
+SOURCES: dict[str, str] = {
+    **dict.fromkeys(("float16", "float32", "float64"), "IEEE 754-2019, table 3.5"),
+    "bfloat16": 'Wang and Kanwar, "BFloat16: the secret to high performance on Cloud TPUs", 2019; Intel 338302-001US',
+    "tf32": "NVIDIA A100 Tensor Core GPU Architecture whitepaper, 2020",
+    **dict.fromkeys(("float8_e4m3fn", "float8_e5m2"), "OCP 8-bit Floating Point Specification (OFP8) 1.0, 2023"),
+    **dict.fromkeys(("float8_e4m3", "float8_e3m4"), "IEEE-like, as ml_dtypes defines it"),
+    **dict.fromkeys(
+        ("float8_e4m3fnuz", "float8_e5m2fnuz"),
+        'Noune et al., "8-bit numerical formats for deep neural networks", 2022, arXiv:2206.02915',
+    ),
+    "float8_e4m3b11fnuz": 'Sun et al., "Hybrid 8-bit floating point training and inference", NeurIPS 2019: bias 11',
+    **dict.fromkeys(
+        ("float8_e8m0fnu", "float6_e3m2fn", "float6_e2m3fn", "float4_e2m1fn"),
+        "OCP Microscaling Formats (MX) Specification 1.0, 2023, sections 5.3 and 5.4",
+    ),
+}
+
+#: The named formats by every name that `format` knows, in lower case.
+ALIASES = {
     **NAMED_FORMATS,
     **{name.split("_", 1)[1]: f for name, f in NAMED_FORMATS.items() if "_" in name},
     **dict.fromkeys(("binary16", "fp16", "f16", "half"), float16),
@@ -375,8 +389,9 @@ _ALIASES = {
     **dict.fromkeys(("e8m0",), float8_e8m0fnu),
 }
 
-_EXMY = re.compile(r"e(\d+)m(\d+)(?:b(-?\d+))?(fnuz|fn)?((?:_[a-z0-9]+)*)")
-_P3109 = re.compile(r"(?:binary|p3109_k)(\d+)p(\d+)([su]?)([ef]?)")
+#: Spellings of formats that `format` reads besides, and those of the P3109 draft.
+EXMY = re.compile(r"e(\d+)m(\d+)(?:b(-?\d+))?(fnuz|fn)?((?:_[a-z0-9]+)*)")
+P3109 = re.compile(r"(?:binary|p3109_k)(\d+)p(\d+)([su]?)([ef]?)")
 
 #: What the public functions accept as a format.
 FormatLike = Format | str | npt.DTypeLike
@@ -441,9 +456,9 @@ def format(spec: FormatLike, argument: str = "fmt") -> Format:
 @functools.lru_cache(maxsize=256)
 def _parse(text: str, argument: str) -> Format:
     key = text.strip().lower()
-    if key in _ALIASES:
-        return _ALIASES[key]
-    if match := _EXMY.fullmatch(key):
+    if key in ALIASES:
+        return ALIASES[key]
+    if match := EXMY.fullmatch(key):
         exponent_bits, mantissa_bits, bias, specials, rest = match.groups()
         words = rest.removeprefix("_").replace("p3109_finite", "p3109finite").split("_") if rest else []
         kinds = {"finite": "finite", "p3109": "p3109", "p3109finite": "p3109_finite"}
@@ -458,12 +473,12 @@ def _parse(text: str, argument: str) -> Format:
                 subnormals="nosubnormals" not in others,
                 signed="unsigned" not in others,
             )
-    if match := _P3109.fullmatch(key):
+    if match := P3109.fullmatch(key):
         from lpsim.p3109 import p3109
 
         k, p, sign, domain = match.groups()
         return p3109(int(k), int(p), signed=sign != "u", extended=domain != "f")
-    near = difflib.get_close_matches(key, _ALIASES, n=3)
+    near = difflib.get_close_matches(key, ALIASES, n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise ValueError(
         f"{argument} is {text!r:.80}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "

@@ -4,6 +4,8 @@ They are the functions that lpsim's own kernels consist of, so that results are 
 for bit. A format with a mode is data, a tuple of numbers that `Format.params` returns: pass it to your function, and
 one compilation serves all formats and modes. Without Numba, in plain Python, the functions do the same, slowly.
 
+Examples
+--------
 >>> import numba
 >>> import numpy as np
 >>> import lpsim as lp

@@ -15,15 +15,25 @@ import numpy.typing as npt
 
 from lpsim.core.operations import ADD, DIV, FMA, MUL, ROUND, SQRT, SUB
 from lpsim.core.params import Params
-from lpsim.core.short import BITS, DIRECTED, EVEN, EVEN_BITS, NATIVE, RANDOM, DecodeParams, ShortParams
-from lpsim.cpu.elementwise import NONE, decode_kernel, operation_kernel
+from lpsim.core.short import BITS, DIRECTED, EVEN, EVEN_BITS, NATIVE, RANDOM, DecodeParams, FmaParams, ShortParams
+from lpsim.cpu.elementwise import decode_kernel, operation_kernel
 from lpsim.cpu.records import as_record
-from lpsim.cpu.short import FmaParams, narrow_fma_kernel, short_decode_kernel, short_kernel
+from lpsim.cpu.short import narrow_fma_kernel, short_decode_kernel, short_kernel
 from lpsim.formats import Format, float64
 from lpsim.parameters import parameters
 from lpsim.rounding import Overflow, Rounding
 
-__all__ = ["Shortcut", "decode_shortcut", "decoder", "general", "quickest", "shortcut"]
+__all__ = [
+    "Shortcut",
+    "Way",
+    "decode_shortcut",
+    "decode_way",
+    "decoder",
+    "general",
+    "quickest",
+    "short_way",
+    "shortcut",
+]
 
 
 class Shortcut(NamedTuple):
@@ -31,6 +41,16 @@ class Shortcut(NamedTuple):
 
     kernel: Callable[..., None]
     record: npt.NDArray[Any]
+    speed: int
+
+
+class Way(NamedTuple):
+    """A short way, whichever machine goes it."""
+
+    wide: bool  # in float64 instead of float32
+    kind: int  # of `lpsim.core.short`
+    sticky: bool  # see `lpsim.core.results.wide_result`
+    params: ShortParams | FmaParams  # FmaParams: float32, but where products are too small for that, float64
     speed: int
 
 
@@ -69,8 +89,25 @@ def shortcut(
     single : bool
         Whether all operands are float32.
     """
+    way = short_way(operation, fmt, mode, policy, random_bits, single)
+    if way is None:
+        return None
+    if isinstance(way.params, FmaParams):
+        kernel = narrow_fma_kernel()
+    else:
+        kernel = short_kernel(
+            operation, wide=way.wide, kind=way.kind, sticky=way.sticky, randomness=randomness, codes=codes
+        )
+    return Shortcut(kernel, as_record(way.params), way.speed)
+
+
+@functools.lru_cache(maxsize=1024)
+def short_way(
+    operation: int, fmt: Format, mode: Rounding, policy: Overflow, random_bits: int, single: bool
+) -> Way | None:
+    """Return a short way, for arguments as of `shortcut`; None if there is none."""
     if fmt == float64:
-        return _native_shortcut(operation, mode, policy, single, codes)
+        return _native_way(operation, mode, policy, single)
     ordinary = fmt.signed and fmt.subnormals and fmt.mantissa_bits > 0
     if not ordinary or not (single or operation == ROUND):
         return None
@@ -93,12 +130,12 @@ def shortcut(
             lane, kind = _NARROW, EVEN_BITS if infinite else BITS
     if kind not in (BITS, EVEN_BITS) and not _admits(lane, fmt):
         return None
+    params: ShortParams | FmaParams
     if operation == FMA and lane is _NARROW:
-        both = FmaParams(*(_short_parameters(fmt, mode, f, one) for one in (_NARROW, _WIDE)))
-        return Shortcut(narrow_fma_kernel(), as_record(both), _speed(operation, lane, kind))
-    sticky = fmt.precision > 24
-    kernel = short_kernel(operation, wide=lane is _WIDE, kind=kind, sticky=sticky, randomness=randomness, codes=codes)
-    return Shortcut(kernel, as_record(_short_parameters(fmt, mode, f, lane)), _speed(operation, lane, kind))
+        params = FmaParams(*(_short_parameters(fmt, mode, f, one) for one in (_NARROW, _WIDE)))
+    else:
+        params = _short_parameters(fmt, mode, f, lane)
+    return Way(lane is _WIDE, kind, fmt.precision > 24, params, _speed(operation, lane, kind))
 
 
 def general(operation: int, f: Params, randomness: int, flags: bool, codes: bool) -> Shortcut:
@@ -129,15 +166,15 @@ def _speed(operation: int, lane: _Lane, kind: int) -> int:
     return 2 * speed if operation == ROUND and kind != RANDOM else speed
 
 
-def _native_shortcut(operation: int, mode: Rounding, policy: Overflow, single: bool, codes: bool) -> Shortcut | None:
+def _native_way(operation: int, mode: Rounding, policy: Overflow, single: bool) -> Way | None:
     """Return the short way to binary64: float32 operands have results in its range, and errors that it holds."""
     f = parameters(float64, mode, policy)
     single = single or operation == ROUND
     native = mode == Rounding.TIES_TO_EVEN and f.over_positive == f.infinity_positive == math.inf
     if mode.is_stochastic or not (single or native):
         return None
-    kernel = short_kernel(operation, wide=True, kind=NATIVE, sticky=not native, randomness=NONE, codes=codes)
-    return Shortcut(kernel, as_record(_short_parameters(float64, mode, f, _WIDE)), _speed(operation, _WIDE, NATIVE))
+    params = _short_parameters(float64, mode, f, _WIDE)
+    return Way(True, NATIVE, not native, params, _speed(operation, _WIDE, NATIVE))
 
 
 def _same(a: float, b: float) -> bool:
@@ -223,6 +260,15 @@ def _wrapped(code: int, integer: type[np.signedinteger[Any]]) -> np.signedintege
 @functools.lru_cache(maxsize=1024)
 def decode_shortcut(fmt: Format) -> Shortcut | None:
     """Return the kernel, as of `decode_kernel`, and the parameters of a short way to decode; None if there is none."""
+    way = decode_way(fmt)
+    if way is None:
+        return None
+    wide, params = way
+    return Shortcut(short_decode_kernel(wide=wide), as_record(params), 8 if wide else 16)
+
+
+def decode_way(fmt: Format) -> tuple[bool, DecodeParams] | None:
+    """Return whether a short way to decode is in float64, and its parameters; None if there is none."""
     # Without exponent bits emin is above emax.
     highest = max(fmt.emin, fmt.emax)
     lane = _NARROW if fmt.carrier == np.float32 and fmt.emin > -_NARROW.emax and highest <= _NARROW.emax else _WIDE
@@ -241,7 +287,7 @@ def decode_shortcut(fmt: Format) -> Shortcut | None:
         infinity_code=integer(f.infinity_code),
         nan_code=_wrapped(f.nan_code, integer),
     )
-    return Shortcut(short_decode_kernel(wide=lane is _WIDE), as_record(params), 16 if lane is _NARROW else 8)
+    return lane is _WIDE, params
 
 
 def decoder(fmt: Format) -> Shortcut:

@@ -135,7 +135,7 @@ def nextafter(x: npt.ArrayLike, direction: npt.ArrayLike, fmt: FormatLike) -> An
     if not fmt.has_zero:
         # Rounding leaves no gap around zero, but there is one: from position -1 to 0.
         position = np.where(np.abs(inside) < fmt.smallest_normal, np.where(up, -1, 0), position)
-    moved = _value_at(position + np.where(up, 1, -1), ~up, fmt)
+    moved = _value_at(position + np.where(up, 1, -1), up, fmt)
     moved = np.where(up & (start < fmt.min) & ~infinite, fmt.min, moved)
     moved = np.where(~up & (start > fmt.max) & ~infinite, fmt.max, moved)
     result = np.where(target == start, round(start, fmt), moved)

@@ -37,13 +37,14 @@ from typing import NamedTuple
 import numpy as np
 
 from lpsim.arguments import RealArray
-from lpsim.cpu.steps import WIDTH, StepParams, Words, step_kernel
+from lpsim.core.steps import StepParams
+from lpsim.cpu.steps import WIDTH, Words, step_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
 from lpsim.rounding import Rounding
 from lpsim.units import MatrixUnit
 
-__all__ = ["StepRunner", "step_runner"]
+__all__ = ["StepRunner", "may_be_tiny", "step_passes", "step_runner"]
 
 #: ``run(rows, columns)`` adds the products to that part of the result, and returns how many pieces of a row needed
 #: the second kernel.
@@ -113,11 +114,11 @@ def step_runner(
         ``run(rows, columns)`` with two (start, stop); it may run at the same time for different parts of ``out``.
         The bits are those of `lpsim.cpu.orders.order_kernel`.
     """
-    found = _passes(unit, False)
+    found = step_passes(unit, False)
     if found is None:
         return None
     narrow = not all(options["wide"] for _, _, options in found)
-    passes = _passes(unit, True) if narrow and _may_lose_products(a, b, unit) else found
+    passes = step_passes(unit, True) if narrow and _may_lose_products(a, b, unit) else found
     if passes is None:
         return None
 
@@ -168,7 +169,7 @@ def _run(
 
 
 @functools.lru_cache(maxsize=256)
-def _passes(unit: MatrixUnit, wide: bool) -> tuple[_Pass, _Pass] | None:
+def step_passes(unit: MatrixUnit, wide: bool) -> tuple[_Pass, _Pass] | None:
     """Return the two kernels that do the steps of a unit, one after the other; None: there are none.
 
     They work in binary64 if ``wide``; else maybe not, which is for matrices of which `_may_lose_products` is False.
@@ -228,6 +229,11 @@ def _may_be_tiny(lanes: _Lanes, unit: MatrixUnit) -> bool:
     if far_above and not (unit.product_format is None and _truncates(unit)) and not unit.rounding.is_stochastic:
         return False
     return unit.a_format.quantum_exponent + unit.b_format.quantum_exponent < lanes.last_bit
+
+
+def may_be_tiny(unit: MatrixUnit) -> bool:
+    """Return whether binary32 may lose bits of a product that matter, for all that the unit's formats tell."""
+    return _may_be_tiny(_LANES[0], unit)
 
 
 def _may_lose_products(a: RealArray, b: RealArray, unit: MatrixUnit) -> bool:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+import lpsim.cuda
 from lpsim.cli import timing
 from lpsim.cli.timing import ratio
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Not bench_start, which compiles everything anew, and whose calls are made all over the tests.
 SUITES = sorted(path.stem for path in (ROOT / "benchmarks").glob("bench_*.py") if path.stem != "bench_start")
+if not lpsim.cuda.is_available():
+    SUITES.remove("bench_cuda")
 #: What the suites' constants are here.
-SMALL = {"SHRINK": 64, "SIZE": 1000, "SIZES": {"10^3": 100, "10^6": 1000}}
+SMALL = {"SHRINK": 64, "SIZE": 1000, "ORDER": 64, "SIZES": {"10^3": 100, "10^6": 1000}}
 PREFIXES = ("time_", "track_", "peakmem_")
 
 

@@ -43,7 +43,7 @@ def test_the_check_script_runs_the_readme_command():
 
 def test_the_tour_runs():
     tour, *others = blocks("python")
-    assert len(others) == 4
+    assert len(others) == 5
     code = [line for line in tour.splitlines() if line and not line.startswith("import ")]
     assert len(code) == 10
     result = subprocess.run(
@@ -62,6 +62,9 @@ def test_the_tour_runs():
     ]
     assert "1011001010" in result.stdout
     assert "\nevery 128 promoted " in result.stdout
+    half, refined = map(float, result.stdout.splitlines()[-1].split())
+    assert refined < 1e-5
+    assert half > 1e-3
     assert "overflow 0" not in result.stdout.partition("steps:")[2].partition("\n")[0]
 
 

@@ -96,3 +96,12 @@ def test_bad_input() -> None:
         lp.ulp_distance(0.5, [1, math.nan], "half")
     with pytest.raises(ValueError, match="direction has shape"):
         lp.nextafter([1, 2], [1, 2, 3], "half")
+
+
+@pytest.mark.parametrize("fmt", ["half", "e4m3fn", "float32"])
+def test_nextafter_reaches_zero_with_the_sign_of_the_start(fmt):
+    # IEEE 754-2019, section 5.3.1: nextUp of the negative number of least magnitude is -0.
+    least = lp.finfo(fmt).smallest_subnormal
+    assert np.signbit(lp.nextafter(-least, 1, fmt))
+    assert not np.signbit(lp.nextafter(least, -1, fmt))
+    assert lp.nextafter(-least, 1, fmt) == lp.nextafter(least, -1, fmt) == 0

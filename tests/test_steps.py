@@ -14,7 +14,7 @@ from lpsim import reference
 from lpsim import steps as steps_module
 from lpsim.core.nearest import nearest_by_fma
 from lpsim.engine import Engine
-from lpsim.steps import _passes, step_runner
+from lpsim.steps import step_passes, step_runner
 
 
 def unit_of(inputs: Any, accumulator: str, product: str | None = None, **options: Any) -> lp.MatrixUnit:
@@ -120,7 +120,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, int], spread: int = 0, ce
 @pytest.mark.parametrize("name", UNITS)
 def test_kernel_is_the_expected_one(name: str) -> None:
     unit, expected = UNITS[name]
-    passes = _passes(unit, False)
+    passes = step_passes(unit, False)
     assert passes is not None
     first, second = (p.options for p in passes)
     assert first == {
@@ -259,7 +259,7 @@ def test_products_that_binary32_would_lose() -> None:
     assert not steps_module._may_lose_products(a, np.abs(1 / b), unit)
     assert steps_module._may_lose_products(a, b, unit)
     assert not steps_module._may_lose_products(a, np.zeros((20, 3), np.float32), unit)
-    lost = _passes(unit, True)
+    lost = step_passes(unit, True)
     assert lost is not None
     assert lost[0].options["wide"]
     assert check(a, b, None, unit) == 0
@@ -320,7 +320,7 @@ def test_overflow_of_one_row_redoes_that_row() -> None:
 )
 def test_units_without_vector_kernels(options: dict[str, Any]) -> None:
     unit = lp.MatrixUnit(**{"a_format": "half", "product_format": "half", "accumulator_format": "half", **options})
-    assert _passes(unit, False) is None
+    assert step_passes(unit, False) is None
 
 
 @pytest.mark.parametrize("name", DEVIOUS)

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 import lpsim
-from lpsim.cli import bench, compare, demo, describe, formats, matmul, pareto, quantize, quantize_model, units, verify
+from lpsim.cli import (
+    bench,
+    compare,
+    demo,
+    describe,
+    explore,
+    formats,
+    matmul,
+    pareto,
+    quantize,
+    quantize_model,
+    units,
+    verify,
+)
 
 __all__ = ["app"]
 
@@ -42,6 +55,7 @@ app.command("demo")(demo.demo)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 # Negative numbers would be read as options; the command itself complains of values that are no numbers.
 app.command("describe", context_settings={"ignore_unknown_options": True}, epilog=describe.EXAMPLES)(describe.describe)
+app.command("explore", context_settings={"ignore_unknown_options": True}, epilog=explore.EXAMPLES)(explore.explore)
 app.command("formats")(formats.formats)
 app.command("matmul", epilog=matmul.EXAMPLES)(matmul.matmul)
 app.command("quantize", epilog=quantize.EXAMPLES)(quantize.quantize)

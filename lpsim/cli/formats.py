@@ -10,7 +10,7 @@ from rich.table import Table
 from lpsim.cli.output import number, print_json, show
 from lpsim.formats import NAMED_FORMATS, Format
 
-__all__ = ["formats"]
+__all__ = ["formats", "specials_of"]
 
 
 def formats(
@@ -40,12 +40,13 @@ def formats(
             *(number(value, 6) for value in values),
             number(fmt.smallest_subnormal, 6) if fmt.subnormals else "none",
             number(fmt.eps, 6),
-            _specials(fmt),
+            specials_of(fmt),
         )
     show(table)
 
 
-def _specials(fmt: Format) -> str:
+def specials_of(fmt: Format) -> str:
+    """Return in words which special values a format has, and what it lacks."""
     present = [
         word
         for word, there in (

@@ -13,7 +13,7 @@ from lpsim.cli.output import fail, number, print_json, show
 from lpsim.rounding import Rounding
 from lpsim.units import HARDWARE, NAMED_UNITS, MatrixUnit
 
-__all__ = ["EXAMPLES", "units"]
+__all__ = ["EXAMPLES", "heading_of", "inputs_of", "steps_of", "summation_of", "unit_groups", "units"]
 
 EXAMPLES = """Examples:
 
@@ -52,7 +52,7 @@ def units(
         if hardware is not None or json:
             fail(f"--hardware and --json before {context.invoked_subcommand!r}; allowed: options after it")
         return
-    groups = list(_groups())
+    groups = list(unit_groups())
     if hardware is not None:
         wanted = [name.strip().lower() for name in hardware.split(",")]
         if unknown := [name for name in wanted if name not in HARDWARE]:
@@ -67,10 +67,11 @@ def units(
         )
         return
     for group in groups:
-        show(Text(_heading(group), style="bold"), _table(group))
+        show(Text(heading_of(group), style="bold"), _table(group))
 
 
-def _groups() -> Iterator[_Group]:
+def unit_groups() -> Iterator[_Group]:
+    """Yield the definitions, then the units of each chip."""
     definitions = [unit for name, unit in NAMED_UNITS.items() if "." not in name]
     yield _Group((), "Definitions: k ascending, no chip's behaviour", definitions)
     for chip in (chip for name, chip in HARDWARE.items() if name == chip.name):
@@ -78,7 +79,8 @@ def _groups() -> Iterator[_Group]:
         yield _Group((chip.name, *others), chip.title, list(chip.values()))
 
 
-def _heading(group: _Group) -> str:
+def heading_of(group: _Group) -> str:
+    """Return the names and title of a group."""
     if not group.names:
         return group.title
     first, *others = group.names
@@ -98,23 +100,25 @@ def _table(group: _Group) -> Table:
     for unit in group.units:
         table.add_row(
             str(unit.name),
-            _inputs(unit),
-            _formats(unit),
-            _summation(unit),
+            inputs_of(unit),
+            steps_of(unit),
+            summation_of(unit),
             "" if unit.throughput is None else number(unit.throughput),
             unit.verified or "",
         )
     return table
 
 
-def _inputs(unit: MatrixUnit) -> str:
+def inputs_of(unit: MatrixUnit) -> str:
+    """Return what a unit reads, and how it is rounded."""
     text = str(unit.a_format) if unit.a_format == unit.b_format else f"{unit.a_format} x {unit.b_format}"
     if unit.scale_format is not None:
         text += f", scales {unit.scale_format}"
     return text + _mode(unit.input_rounding)
 
 
-def _formats(unit: MatrixUnit) -> str:
+def steps_of(unit: MatrixUnit) -> str:
+    """Return the formats of a unit's sums, from the accumulator to the result."""
     steps = dict.fromkeys(map(str, (unit.accumulator_format, unit.total_format, unit.result_format)))
     return " > ".join(steps)
 
@@ -123,7 +127,7 @@ def _mode(rounding: Rounding) -> str:
     return "" if rounding == Rounding.TIES_TO_EVEN else f", {rounding.name.lower().replace('_', ' ')}"
 
 
-def _summation(unit: MatrixUnit) -> str:
+def summation_of(unit: MatrixUnit) -> str:
     """Return how a unit sums, in a few words; roundings are to nearest, ties to even, unless stated."""
     order = unit.summation
     if unit.dot is not None:
@@ -147,7 +151,7 @@ def _facts(unit: MatrixUnit) -> dict[str, Any]:
         "scale_block": unit.scale_block,
         "accumulator_format": str(unit.accumulator_format),
         "result_format": str(unit.result_format),
-        "summation": _summation(unit),
+        "summation": summation_of(unit),
         "throughput": unit.throughput,
         "throughput_source": unit.throughput_source,
         "source": unit.source,

@@ -9,19 +9,26 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
-from lpsim.core.jit import core_function
+from lpsim.core.jit import by_size, core_function, on_each_target
 
 __all__ = [
     "FRACTION_MASK",
     "IMPLICIT_BIT",
     "MAGNITUDE_MASK",
     "bits_of",
+    "copy_sign",
     "decompose",
     "divide",
     "float_of",
+    "floor",
     "fma",
+    "negated",
     "power_of_two",
+    "rounded_product",
+    "shift_left",
     "shift_right",
+    "square_root",
+    "truncate",
 ]
 
 MAGNITUDE_MASK = np.int64(0x7FFFFFFFFFFFFFFF)
@@ -60,6 +67,20 @@ def scale(x: Any, exponent: Any) -> Any:
     """Return ``x * 2**exponent`` for |exponent| <= 2000, exactly wherever that is a binary64 number."""
     half = np.int64(exponent) >> np.int64(1)
     return x * power_of_two(half) * power_of_two(exponent - half)
+
+
+@core_function
+def _negated_32(x: Any) -> Any:
+    return np.int32(np.float32(x).view(np.int32) ^ np.int32(-0x80000000)).view(np.float32)
+
+
+@core_function
+def _negated_64(x: Any) -> Any:
+    return float_of(bits_of(x) ^ np.int64(-0x8000000000000000))
+
+
+#: Return -x, also of a signalling NaN, which an instruction of a processor might make quiet.
+negated = by_size(_negated_32, _negated_64)
 
 
 @core_function
@@ -139,19 +160,29 @@ def _decompose_overload(x: Any) -> Any:
 def fma(x: Any, y: Any, z: Any) -> Any:
     """Return ``x * y + z`` rounded once to nearest, ties to even, in the operands' type.
 
-    As ordinary Python it goes through exact rationals and returns float64.
+    As ordinary Python it goes through exact rationals.
     """
+    kind = np.float32 if all(isinstance(one, np.float32) for one in (x, y, z)) else np.float64
     if np.isfinite(x) and np.isfinite(y) and not np.isfinite(z):
-        return np.float64(z)
+        return kind(z)
     if not (np.isfinite(x) and np.isfinite(y)) or x == 0 or y == 0:
-        return np.float64(x) * np.float64(y) + np.float64(z)
+        return kind(kind(x) * kind(y) + kind(z))
     exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
-    if exact == 0:
-        return np.float64(0.0)
+    return kind(0.0) if exact == 0 else _nearest(exact, kind)
+
+
+def _nearest(exact: Fraction, kind: Any) -> Any:
+    """Return a rational rounded to nearest, ties to even, as float64 or float32."""
     try:
-        return np.float64(exact.numerator / exact.denominator)
+        number = exact.numerator / exact.denominator
     except OverflowError:
-        return np.float64(np.copysign(np.inf, float(np.sign(exact.numerator))))
+        return kind(np.copysign(np.inf, float(np.sign(exact.numerator))))
+    if kind is np.float32 and (error := exact - Fraction(number)) != 0:
+        # Rounded to odd, it can be rounded once more.
+        bits = int(np.float64(number).view(np.int64))
+        number = float(np.int64((bits - ((error > 0) != (exact > 0))) | 1).view(np.float64))
+    with np.errstate(over="ignore"):
+        return kind(number)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -190,18 +221,46 @@ def _divide_overload(x: Any, y: Any) -> Any:
     return implementation
 
 
-def _shift(name: str, instruction: str) -> Any:
-    """Return a shift of a signed integer in its own type, where Python's operators would make it int64."""
-
+def _llvm_shift(instruction: str) -> Any:
     def shift(typing_context: Any, x: Any, places: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return getattr(builder, instruction)(arguments[0], context.cast(builder, arguments[1], places, x))
 
         return x(x, places), generate
 
-    shift.__name__ = name
+    shift.__name__ = instruction
     return intrinsic(shift)
 
 
-shift_left = _shift("shift_left", "shl")
-shift_right = _shift("shift_right", "ashr")
+_shl, _ashr = _llvm_shift("shl"), _llvm_shift("ashr")
+
+
+@core_function
+def _compiled_shift_left(x: Any, places: Any) -> Any:
+    return _shl(x, places)
+
+
+@core_function
+def _compiled_shift_right(x: Any, places: Any) -> Any:
+    return _ashr(x, places)
+
+
+#: Shifts of a signed integer in its own type, where Python's operators would make it int64.
+shift_left = on_each_target(_compiled_shift_left, lambda x, places: type(x)(x << type(x)(places)))
+shift_right = on_each_target(_compiled_shift_right, lambda x, places: type(x)(x >> type(x)(places)))
+
+
+@core_function
+def _multiply(x: Any, y: Any) -> Any:
+    return x * y
+
+
+#: Return ``x * y`` rounded, where a sum or difference of it follows that is not to be fused with it: compilers for
+#: GPUs fuse what is written as a product and a sum.
+rounded_product = on_each_target(_multiply)
+
+# NumPy's functions of numbers, of which CUDA knows few by themselves.
+square_root = on_each_target(core_function(lambda x: np.sqrt(x)))
+floor = on_each_target(core_function(lambda x: np.floor(x)))
+truncate = on_each_target(core_function(lambda x: np.trunc(x)))
+copy_sign = on_each_target(core_function(lambda x, y: np.copysign(x, y)))

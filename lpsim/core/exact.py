@@ -22,7 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.core.bits import decompose, divide, fma, is_finite, is_negative, is_signalling, power_of_two
+from lpsim.core.bits import (
+    decompose,
+    divide,
+    fma,
+    is_finite,
+    is_negative,
+    is_signalling,
+    power_of_two,
+    rounded_product,
+    square_root,
+)
 from lpsim.core.jit import core_function
 
 __all__ = ["exact_add", "exact_div", "exact_fma", "exact_mul", "exact_round", "exact_sqrt", "exact_sub"]
@@ -73,7 +83,9 @@ def exact_add(x: Any, y: Any, f: Any) -> Any:
     mx, ex = decompose(x)
     my, ey = decompose(y)
     e = max(ex, ey)
-    head, rest = _two_sum(mx * power_of_two(max(ex - e, _FAR)), my * power_of_two(max(ey - e, _FAR)))
+    head, rest = _two_sum(
+        rounded_product(mx, power_of_two(max(ex - e, _FAR))), rounded_product(my, power_of_two(max(ey - e, _FAR)))
+    )
     plain = np.float64(x + y)
     special = (not (is_finite(x) & is_finite(y))) | (head == _ZERO)
     flags = _invalid(plain, (x != x) | (y != y), is_signalling(x) | is_signalling(y))
@@ -126,10 +138,10 @@ def exact_sqrt(x: Any, f: Any) -> Any:
     m, e = decompose(x)
     odd = e & np.int64(1)
     m = abs(m) * (_ONE + np.float64(odd))
-    head = np.sqrt(m)
+    head = square_root(m)
     rest = fma(-head, head, m)
     divisor = head + head
-    plain = np.float64(np.sqrt(x))
+    plain = np.float64(square_root(x))
     special = (not is_finite(x)) | (x <= _ZERO)
     flags = _invalid(plain, x != x, is_signalling(x))
     return head, rest, divisor, _ZERO, _ONE, (e - odd) >> np.int64(1), special, plain, is_negative(x), flags
@@ -144,9 +156,9 @@ def exact_fma(x: Any, y: Any, z: Any, f: Any) -> Any:
     product_exponent = ex + ey
     e = max(product_exponent, ez)
     a = mx * power_of_two(max(product_exponent - e, _FAR))
-    c = mz * power_of_two(max(ez - e, _FAR))
+    c = rounded_product(mz, power_of_two(max(ez - e, _FAR)))
     head = fma(a, my, c)
-    p1 = a * my
+    p1 = rounded_product(a, my)
     p2 = fma(a, my, -p1)
     alpha1, alpha2 = _two_sum(c, p2)
     beta1, beta2 = _two_sum(p1, alpha1)

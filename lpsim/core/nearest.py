@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpsim.core.bits import fma, shift_left, shift_right
+from lpsim.core.bits import copy_sign, fma, rounded_product, shift_left, shift_right
 from lpsim.core.jit import by_size, core_function
 
 __all__ = [
@@ -99,7 +99,7 @@ def toward_zero_by_fma(x: Any, lowest: Any, constant: Any, last_place: Any) -> A
     """Round x toward zero, otherwise as `nearest_by_fma` does; ``last_place`` is ``2**(1 - p)``."""
     power = max(binade(x), lowest)
     rounded = fma(-power, constant, fma(power, constant, x))
-    return rounded - np.copysign(power * last_place, x) if abs(rounded) > abs(x) else rounded
+    return rounded - copy_sign(rounded_product(power, last_place), x) if abs(rounded) > abs(x) else rounded
 
 
 @core_function
@@ -140,5 +140,5 @@ def round_nearest(x: Any, f: Any) -> Any:
         # Twice the largest value is in the range of the short way; a NaN goes through it as one.
         magnitude = largest + largest if magnitude > largest + largest else magnitude
         magnitude = nearest_by_addition(magnitude, f)
-        rounded = np.copysign(overflow if magnitude > largest else magnitude, x)
+        rounded = copy_sign(overflow if magnitude > largest else magnitude, x)
     return np.float32(np.nan) if (x != x) | (rounded != rounded) else rounded

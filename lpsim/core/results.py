@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.core.bits import bits_of, fma
+from lpsim.core.bits import bits_of, copy_sign, fma, rounded_product, square_root
 from lpsim.core.jit import by_size, core_function
 from lpsim.core.nearest import one_below
 from lpsim.core.operations import DIV, FMA, MUL, ROUND, SQRT, SUB
@@ -66,21 +66,21 @@ def wide_pair(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any, sticky: Any
     if operation == ROUND:
         return x, zero
     if operation == MUL:
-        return x * y, zero
+        return rounded_product(x, y), zero
     if operation == DIV:
         quotient = x / y
         residual = fma(-quotient, y, x)
         return quotient, (residual if y > 0 else -residual) if sticky else zero
     if operation == SQRT:
-        root = np.sqrt(x)
+        root = square_root(x)
         return root, fma(-root, root, x) if sticky else zero
     a, b = x, y
     if operation == FMA:
-        a, b = x * y, z
+        a, b = rounded_product(x, y), z
     elif operation == SUB:
         b = -y
-    total, error = _sum(a * sum_sign, b * sum_sign)
-    return total * sum_sign, error * sum_sign
+    total, error = _sum(rounded_product(a, sum_sign), rounded_product(b, sum_sign))
+    return rounded_product(total, sum_sign), rounded_product(error, sum_sign)
 
 
 @core_function
@@ -106,11 +106,11 @@ def binary64_result(operation: Any, x: Any, y: Any, z: Any) -> Any:
     if operation == ROUND:
         return x
     if operation == MUL:
-        return x * y
+        return rounded_product(x, y)
     if operation == DIV:
         return x / y
     if operation == SQRT:
-        return np.sqrt(x)
+        return square_root(x)
     if operation == FMA:
         return fma(x, y, z)
     return x - y if operation == SUB else x + y
@@ -125,7 +125,7 @@ def binary64_pair(operation: Any, x: Any, y: Any, z: Any, sum_sign: Any) -> Any:
     """
     result, error = wide_pair(operation, x, y, z, sum_sign, True)
     if operation in (DIV, SQRT):
-        error = np.copysign(result * np.float64(2.0**-55), error) if abs(error) > 0 else np.float64(0.0)
+        error = copy_sign(result * np.float64(2.0**-55), error) if abs(error) > 0 else np.float64(0.0)
     return result, error
 
 
@@ -159,7 +159,7 @@ def narrow_result(operation: Any, x: Any, y: Any, z: Any) -> Any:
     if operation == SQRT:
         small = abs(x) < _SMALL
         x = x * _LARGE if small else x
-        root = np.sqrt(x)
+        root = square_root(x)
         root = _to_odd(root, fma(-root, root, x))
         return root * _ROOT if small else root
     if operation == FMA:
@@ -184,7 +184,7 @@ def _fma_error(x: Any, y: Any, z: Any, total: Any) -> Any:
     r, which is about half a place of p at most, so that p + d + e, a multiple of 2**-24 of that place, is nearly -r:
     it has at most 24 digits, and is exact, too.
     """
-    product = x * y
+    product = rounded_product(x, y)
     rest = fma(x, y, -product)
     difference = z - total
     beyond = _two_sum_error(z, -total, difference)

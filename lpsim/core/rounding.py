@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.core.bits import FRACTION_MASK, IMPLICIT_BIT, MAGNITUDE_MASK, bits_of, divide, float_of, fma, scale
+from lpsim.core.bits import FRACTION_MASK, IMPLICIT_BIT, MAGNITUDE_MASK, bits_of, divide, float_of, floor, fma, scale
 from lpsim.core.jit import core_function
 
 __all__ = ["MAX_RANDOM_BITS", "round_parts", "round_parts_stochastic"]
@@ -197,7 +197,7 @@ def round_parts_stochastic(parts: Any, word: Any, f: Any) -> Any:
     truncated = nearest - np.int64(beyond < _ZERO)
     last_place = (truncated >> np.int64(52)) - np.int64(1023 + 52)
     scaled = scale(quotient, np.int64(53) - last_place)
-    whole = np.floor(scaled)
+    whole = floor(scaled)
     fraction = np.int64(whole) - np.int64((whole == scaled) & (missed < _ZERO))
     fraction &= (np.int64(1) << np.int64(53)) - np.int64(1)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpsim.core.bits import bits_of, float_of, fma, shift_left, shift_right
+from lpsim.core.bits import bits_of, copy_sign, float_of, fma, rounded_product, shift_left, shift_right
 from lpsim.core.jit import by_size, core_function
 from lpsim.core.nearest import binade, nearest_by_bits, nearest_by_fma
 
@@ -22,9 +22,13 @@ __all__ = [
     "NATIVE",
     "RANDOM",
     "DecodeParams",
+    "FmaParams",
     "ShortParams",
+    "lane_types",
     "native_value",
+    "nearest_number",
     "rounded_magnitude",
+    "rounded_number",
     "short_code",
     "short_value",
 ]
@@ -87,6 +91,18 @@ class ShortParams(NamedTuple):
     sign_code: Any
 
 
+class FmaParams(NamedTuple):
+    """What fused multiply-adds take that are done in either lane."""
+
+    narrow: ShortParams
+    wide: ShortParams
+
+
+def lane_types(wide: bool) -> tuple[Any, Any]:
+    """Return the types of a lane's numbers and representations."""
+    return (np.float64, np.int64) if wide else (np.float32, np.int32)
+
+
 @core_function
 def _bits_32(x: Any) -> Any:
     return np.float32(x).view(np.int32)
@@ -111,7 +127,7 @@ def _directed(magnitude: Any, negative: Any, f: Any, lane: Any) -> Any:
     rounded = fma(-power, f.constant, shifted)
     # Exact: both are multiples of the magnitude's last place, and they are at most half of the format's apart.
     difference = magnitude - rounded
-    place = power * f.last_place
+    place = rounded_product(power, f.last_place)
     up = f.up_negative if negative else f.up_positive
     down = f.down_negative if negative else f.down_positive
     stays = (f.to_odd != 0) & ((_bits(shifted) & 1) != 0)
@@ -126,12 +142,12 @@ def _random(magnitude: Any, word: Any, f: Any) -> Any:
     """Round a binary64 magnitude stochastically, with a random integer below ``2**f.random_bits``."""
     power = max(binade(magnitude), f.lowest)
     rounded = nearest_by_fma(magnitude, f.lowest, f.constant)
-    place = power * f.last_place
+    place = rounded_product(power, f.last_place)
     rounded = rounded - place if rounded > magnitude else rounded
     discarded = magnitude - rounded
     # With N = 2**random_bits and T = discarded / place, the carry of floor(T * N) + word beyond N means
     # T >= 1 - word / N, as word is an integer; 53 bits hold all of this.
-    needed = np.float64(1.0) - np.float64(word) * np.float64(f.fraction)
+    needed = np.float64(1.0) - rounded_product(np.float64(word), np.float64(f.fraction))
     if f.coin != 0:
         needed = np.float64(needed > np.float64(0.5))
     return rounded + place if (discarded > 0) & (discarded >= needed * place) else rounded
@@ -165,7 +181,7 @@ def native_value(result: Any, error: Any, f: Any) -> Any:
     stays = (f.to_odd != 0) & ((bits & np.int64(1)) != 0)
     moves = (abs(error) > limit * abs(neighbour - result)) & (not stays)
     rounded = neighbour if moves else result
-    return np.copysign(f.infinity, result) if abs(result) == np.inf else rounded
+    return copy_sign(f.infinity, result) if abs(result) == np.inf else rounded
 
 
 @core_function
@@ -195,13 +211,27 @@ def rounded_magnitude(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
 
 
 @core_function
+def rounded_number(x: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
+    """Return the rounded magnitude, the number with its sign, and whether it is a NaN."""
+    magnitude = rounded_magnitude(x, word, kind, f, lane)
+    return magnitude, copy_sign(magnitude, x) + f.zero, (x != x) | (magnitude != magnitude)
+
+
+@core_function
+def nearest_number(x: Any, f: Any, lane: Any) -> Any:
+    """Return x rounded to nearest, ties to even."""
+    _, signed, nan = rounded_number(x, np.int64(0), EVEN, f, lane)
+    return lane(np.nan) if nan else signed
+
+
+@core_function
 def short_code(magnitude: Any, negative: Any, nan: Any, kind: Any, f: Any, integer: Any) -> Any:
     """Return the code, an integer of the lane's size, of a magnitude of the format and a sign."""
     if kind in (BITS, EVEN_BITS, NATIVE):
         code = shift_right(_bits(magnitude), f.lost)
     else:
         power = max(binade(magnitude), f.lowest)
-        offset = power * f.constant
+        offset = rounded_product(power, f.constant)
         # A binade's last places, and how many binades there are below: the exponent field, shifted, counts these.
         places = integer(_bits(magnitude + offset) - _bits(offset))
         binades = integer(shift_right(_bits(power), f.lost) - shift_right(_bits(f.lowest), f.lost))

@@ -7,16 +7,13 @@ import hashlib
 import pathlib
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
-from numba.extending import register_jitable
 
-__all__ = ["compile_kernel", "kernel_part", "source_fingerprint"]
+__all__ = ["compile_kernel", "source_fingerprint"]
 
 _warned = False
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @functools.cache
@@ -91,9 +88,3 @@ def _warn_of_cache(error: Exception) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
-
-
-def kernel_part(function: _F) -> _F:
-    """Make a function with loops of its own callable from kernels, compiled with them but not inlined."""
-    part: _F = register_jitable(function)
-    return part

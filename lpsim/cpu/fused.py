@@ -15,9 +15,9 @@ import numpy as np
 from lpsim.core.bits import MAGNITUDE_MASK, bits_of, float_of, power_of_two
 from lpsim.core.dot import split
 from lpsim.core.exact import exact_round
-from lpsim.core.jit import core_function
+from lpsim.core.jit import core_function, core_part
 from lpsim.core.rounding import round_parts
-from lpsim.cpu.compile import compile_kernel, kernel_part, source_fingerprint
+from lpsim.cpu.compile import compile_kernel, source_fingerprint
 
 __all__ = ["DIRECT_EXPONENTS", "NO_EXPONENT", "FusedParams", "fused_kernel", "split_kernel"]
 
@@ -74,7 +74,7 @@ def _build_split(fingerprint: int) -> Callable[..., tuple[int, int]]:
     return compile_kernel(kernel)
 
 
-@kernel_part
+@core_part
 def _exponents_of(acc: Any, largest: Any, f: Any) -> None:
     for j in range(acc.size):
         exponent = ((bits_of(acc[j]) & MAGNITUDE_MASK) >> np.int64(52)) - np.int64(1023)
@@ -85,7 +85,7 @@ def _exponents_of(acc: Any, largest: Any, f: Any) -> None:
 # Four terms at a time: fewer loads and stores of the rows of sums.
 
 
-@kernel_part
+@core_part
 def _raise_to_four(p: Any, exponents: Any, k: Any, left: Any, right: Any, largest: Any) -> None:
     p0, p1, p2, p3 = p[k], p[k + 1], p[k + 2], p[k + 3]
     # Rows taken one by one: compiled code knows then that their elements are neighbours.
@@ -97,7 +97,7 @@ def _raise_to_four(p: Any, exponents: Any, k: Any, left: Any, right: Any, larges
         largest[j] = max(largest[j], first, second)
 
 
-@kernel_part
+@core_part
 def _add_four(x: Any, y: Any, k: Any, left: Any, right: Any, unit: Any, sums: Any) -> None:
     """Add products of elements, not of significands: scales depend on the column alone then."""
     x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
@@ -110,13 +110,13 @@ def _add_four(x: Any, y: Any, k: Any, left: Any, right: Any, unit: Any, sums: An
         sums[j] += np.int32(first + second)
 
 
-@kernel_part
+@core_part
 def _raise_to(exponent: Any, exponents: Any, largest: Any) -> None:
     for j in range(largest.size):
         largest[j] = max(largest[j], np.int32(exponent + exponents[j]))
 
 
-@kernel_part
+@core_part
 def _align_c(acc: Any, unit: Any, totals: Any, fraction_bits: Any) -> None:
     """Turn largest exponents into those of the last kept bit, and start the sums with the accumulators."""
     for j in range(acc.size):
@@ -124,7 +124,7 @@ def _align_c(acc: Any, unit: Any, totals: Any, fraction_bits: Any) -> None:
         totals[j] = np.trunc(acc[j] * power_of_two(-np.int64(unit[j])))
 
 
-@kernel_part
+@core_part
 def _add_aligned(significand: Any, exponent: Any, significands: Any, exponents: Any, unit: Any, sums: Any) -> None:
     for j in range(sums.size):
         shift = max(np.int32(exponent + exponents[j]) - unit[j], np.int32(-126))
@@ -132,7 +132,7 @@ def _add_aligned(significand: Any, exponent: Any, significands: Any, exponents: 
         sums[j] += np.int32(significand * significands[j] * scale)
 
 
-@kernel_part
+@core_part
 def _add_sums(totals: Any, sums: Any) -> None:
     for j in range(totals.size):
         totals[j] += np.float64(sums[j])
@@ -150,7 +150,7 @@ def _truncated(value: Any, f: Any) -> Any:
     return np.copysign(np.inf, value) if abs(rounded) > f.c_max else rounded
 
 
-@kernel_part
+@core_part
 def _finish(acc: Any, unit: Any, totals: Any, f: Any, accumulator: Any) -> None:
     if f.truncates != 0:
         for j in range(acc.size):

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from lpsim.core.jit import core_function
 from lpsim.core.operations import FMA
 from lpsim.core.random import random_integer, stream_key, word_at
 from lpsim.core.results import binary64_pair, binary64_result, narrow_result, product_is_tiny, wide_result
 from lpsim.core.short import (
     DIRECTED,
-    EVEN,
     NATIVE,
     DecodeParams,
     ShortParams,
+    lane_types,
     native_value,
-    rounded_magnitude,
+    nearest_number,
+    rounded_number,
     short_code,
     short_value,
 )
@@ -27,42 +27,16 @@ from lpsim.cpu.compile import compile_kernel, source_fingerprint
 from lpsim.cpu.elementwise import COUNTER, GIVEN
 from lpsim.cpu.records import record_reader
 
-__all__ = ["FmaParams", "narrow_fma_kernel", "short_decode_kernel", "short_kernel"]
+__all__ = ["narrow_fma_kernel", "short_decode_kernel", "short_kernel"]
 
 #: Elements whose products are looked at together.
 _BLOCK = 1024
-
-
-class FmaParams(NamedTuple):
-    """What `narrow_fma_kernel` takes, for either lane."""
-
-    narrow: ShortParams
-    wide: ShortParams
 
 
 _short_params = record_reader(ShortParams)
 _decode_params = record_reader(DecodeParams)
 _narrow_params = record_reader(ShortParams, "narrow")
 _wide_params = record_reader(ShortParams, "wide")
-
-
-def _types(wide: bool) -> tuple[Any, Any]:
-    """Return the types of a lane's numbers and representations."""
-    return (np.float64, np.int64) if wide else (np.float32, np.int32)
-
-
-@core_function
-def _rounded(result: Any, word: Any, kind: Any, f: Any, lane: Any) -> Any:
-    """Return the rounded magnitude, the number with its sign, and whether it is a NaN."""
-    magnitude = rounded_magnitude(result, word, kind, f, lane)
-    return magnitude, np.copysign(magnitude, result) + f.zero, (result != result) | (magnitude != magnitude)
-
-
-@core_function
-def _value(result: Any, f: Any, lane: Any) -> Any:
-    """Round to nearest, ties to even."""
-    _, signed, nan = _rounded(result, np.int64(0), EVEN, f, lane)
-    return lane(np.nan) if nan else signed
 
 
 def short_kernel(
@@ -94,7 +68,7 @@ def short_kernel(
 def _build(
     operation: int, wide: bool, kind: int, sticky: bool, randomness: int, codes: bool, fingerprint: int
 ) -> Callable[..., None]:
-    lane, integer = _types(wide)
+    lane, integer = lane_types(wide)
 
     def kernel(
         x: Any, y: Any, z: Any, words: Any, seed: Any, stream: Any, start: Any, out: Any, raised: Any, record: Any
@@ -122,7 +96,7 @@ def _build(
                 signed = native_value(result, error, f)
                 magnitude, nan = abs(signed), signed != signed
             else:
-                magnitude, signed, nan = _rounded(result, word, kind, f, lane)
+                magnitude, signed, nan = rounded_number(result, word, kind, f, lane)
             if codes:
                 out[i] = short_code(magnitude, np.copysign(lane(1), signed) < 0, nan, kind, f, integer)
             else:
@@ -135,7 +109,7 @@ def _build(
 def narrow_fma_kernel() -> Callable[..., None]:
     """Return a kernel as `short_kernel` does: of fused multiply-adds in float32, ties to even.
 
-    In blocks where a product is too small for that, it works in float64. The record is that of `FmaParams`.
+    In blocks where a product is too small for that, it works in float64. The record is that of FmaParams.
     """
     return _build_narrow_fma(source_fingerprint())
 
@@ -158,10 +132,10 @@ def _build_narrow_fma(fingerprint: int) -> Callable[..., None]:
                 for i in range(outs.size):
                     a, b, c = np.float64(xs[i]), np.float64(ys[i]), np.float64(zs[i])
                     result = wide_result(FMA, a, b, c, np.float64(1), False)
-                    outs[i] = _value(result, wide, np.float64)
+                    outs[i] = nearest_number(result, wide, np.float64)
             else:
                 for i in range(outs.size):
-                    outs[i] = _value(narrow_result(FMA, xs[i], ys[i], zs[i]), narrow, np.float32)
+                    outs[i] = nearest_number(narrow_result(FMA, xs[i], ys[i], zs[i]), narrow, np.float32)
 
     return compile_kernel(kernel)
 
@@ -173,7 +147,7 @@ def short_decode_kernel(*, wide: bool) -> Callable[..., None]:
 
 @functools.cache
 def _build_decode(wide: bool, fingerprint: int) -> Callable[..., None]:
-    lane, integer = _types(wide)
+    lane, integer = lane_types(wide)
 
     def kernel(codes: Any, out: Any, record: Any) -> None:
         assert fingerprint >= 0
