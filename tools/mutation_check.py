@@ -259,7 +259,7 @@ FAULTS = (
     ),
     Fault(
         "a matrix product runs over k backwards",
-        "lpsim/cpu/orders.py",
+        "lpsim/core/sums.py",
         "_chain(row, b, (first, last, 1), acc,",
         "_chain(row, b, (last - 1, first - 1, -1), acc,",
         "tests/test_units.py",
@@ -273,7 +273,7 @@ FAULTS = (
     ),
     Fault(
         "a step's sum has the random word of its product",
-        "lpsim/cpu/orders.py",
+        "lpsim/core/sums.py",
         "_fma_to(acc, factor, terms, keys, 2 * k + 1,",
         "_fma_to(acc, factor, terms, keys, 2 * k,",
         "tests/test_units.py",
@@ -294,7 +294,7 @@ FAULTS = (
     ),
     Fault(
         "an accumulator lost beside a tie is not missed",
-        "lpsim/cpu/steps.py",
+        "lpsim/core/steps.py",
         "return nudged if (x - term == 0) & (accumulator != 0) else x",
         "return x",
         "tests/test_steps.py",
@@ -336,7 +336,7 @@ FAULTS = (
     ),
     Fault(
         "results below 2**emin are not flushed before rounding",
-        "lpsim/cpu/orders.py",
+        "lpsim/core/sums.py",
         "tiny = subnormal | ((flush > 0) & ((flags & _UNDERFLOW) != 0))",
         "tiny = subnormal",
         "tests/test_units.py",
