@@ -46,8 +46,8 @@ def test_a_changed_constant_changes_the_digest(tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests" / "digest.json", tmp_path / "tests")
     path = tmp_path / "lpsim" / "core" / "bits.py"
     text = path.read_text()
-    assert text.count("_TWO_54 = np.float64(2.0**54)") == 1
-    path.write_text(text.replace("_TWO_54 = np.float64(2.0**54)", "_TWO_54 = np.float64(2.0**53)"))
+    assert text.count("_ONE = np.int64(0x3FF0000000000000)") == 1
+    path.write_text(text.replace("_ONE = np.int64(0x3FF0000000000000)", "_ONE = np.int64(0x3FE0000000000000)"))
     result = run("--small", tool=tmp_path / "tools" / "digest.py", NUMBA_DISABLE_JIT="1", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "plain differs" in result.stdout
