@@ -53,6 +53,8 @@ class MatrixUnit:
         sum is added to the accumulator, rounded to ``outer_format``: blocked summation (FABsum: Blanchard, Higham and
         Mary 2020), or the promotion of partial sums to a wider accumulator every n terms (DeepSeek-V3, 2024).
 
+    n is at most ``2**16`` for ``interleaved`` and ``2**24`` for ``blocked``.
+
     Parameters
     ----------
     a_format : Format, str or dtype
