@@ -70,7 +70,7 @@ def parse_order(order: str) -> Order:
     if found := _BLOCKED.fullmatch(text):
         block, text = int(found[1]), found[2] or "sequential"
     simple = _SIMPLE.fullmatch(text)
-    if simple is None or block == 0:
+    if simple is None or block == 0 or (simple[2] and int(simple[2]) == 0):
         raise error
     for n, most in ((block, MOST_TERMS), (int(simple[2]) if simple[2] else None, MOST_LANES)):
         if n is not None and not 1 <= n <= most:
