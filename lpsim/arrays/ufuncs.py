@@ -84,7 +84,8 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
         return _reduce(ufunc, name, inputs[0], target, **kwargs)
     if method == "accumulate" and ufunc in (np.add, np.multiply):
         x = inputs[0]
-        kwargs.pop("dtype", None)
+        if kwargs.pop("dtype", None) is not None:
+            raise TypeError(f"{name} is called with dtype; allowed for arrays with a format: axis and out")
         return written(fold(_ROUNDED[ufunc], x, keep=True, **kwargs), target, name)
     raise _undefined(name)
 
