@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.formats import NAMED_FORMATS, Format
-from lpsim.memory import check_size
+from lpsim.memory import PIECE, check_size, pieces
 from lpsim.rounding import Rounding
 
 __all__ = [
@@ -26,9 +26,13 @@ __all__ = [
     "check_inner",
     "check_out",
     "check_value_out",
+    "has_wide_integers",
+    "working_dtype",
 ]
 
 RealArray = npt.NDArray[Any]
+
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 _SMALL_INTEGERS = ("int4", "uint4", "int2", "uint2")
 _EXACT_INTEGER = 1 << 53
@@ -55,10 +59,11 @@ def as_array(value: Any, argument: str) -> RealArray:
     return array
 
 
-def as_real(value: Any, argument: str) -> RealArray:
+def as_real(value: Any, argument: str, *, lazy: bool = False) -> RealArray:
     """Return an array-like as an array of float32, float64, int64 or uint64 of the same values.
 
-    Integers come back as int64 or uint64 only if some may not be binary64 numbers.
+    Integers come back as int64 or uint64 only if some may not be binary64 numbers. If ``lazy``, a large array comes
+    back as it is, since a copy of it takes memory: `working_dtype` says to what its elements may be cast.
 
     Raises
     ------
@@ -71,21 +76,30 @@ def as_real(value: Any, argument: str) -> RealArray:
     dtype = array.dtype
     if dtype.char in "fd":  # float32 and float64; names take long
         return array
-    if dtype.name == "float16" or dtype.name in NAMED_FORMATS or dtype.name in _SMALL_INTEGERS:
-        with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
-            return array.astype(np.float32)
-    if dtype.kind in "bui":
-        if dtype.itemsize <= 2:
-            return array.astype(np.float32)
-        if dtype.itemsize <= 4 or array.size == 0:
-            return array.astype(np.float64)
-        if array.max() <= _EXACT_INTEGER and (dtype.kind == "u" or array.min() >= -_EXACT_INTEGER):
-            return array.astype(np.float64)
+    is_integer = dtype.kind in "bui"
+    if not (is_integer or dtype.name == "float16" or dtype.name in NAMED_FORMATS or dtype.name in _SMALL_INTEGERS):
+        raise TypeError(
+            f"{argument} is {_listed_type(array if isinstance(value, np.ndarray) else value)}; allowed: booleans, "
+            "integers of up to 64 bits, float16, float32, float64 and the dtypes of ml_dtypes"
+        )
+    if lazy and array.size > PIECE:
         return array
-    raise TypeError(
-        f"{argument} is {_listed_type(array if isinstance(value, np.ndarray) else value)}; allowed: booleans, "
-        "integers of up to 64 bits, float16, float32, float64 and the dtypes of ml_dtypes"
-    )
+    if has_wide_integers(array):
+        return array
+    with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
+        return array.astype(working_dtype(dtype))
+
+
+def has_wide_integers(array: RealArray) -> bool:
+    """Return whether these are integers that may not be binary64 numbers."""
+    if array.dtype.kind not in "ui" or array.dtype.itemsize < 8 or array.size == 0:
+        return False
+    return bool(array.max() > _EXACT_INTEGER or (array.dtype.kind == "i" and array.min() < -_EXACT_INTEGER))
+
+
+def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that kernels take elements of a real dtype in: float32 if all are binary32 numbers."""
+    return _FLOAT32 if dtype.char == "f" or dtype.itemsize <= 2 else _FLOAT64
 
 
 def as_integer_pair(array: RealArray) -> tuple[RealArray, RealArray]:
@@ -94,20 +108,22 @@ def as_integer_pair(array: RealArray) -> tuple[RealArray, RealArray]:
     return (array - low).astype(np.float64), low.astype(np.float64)
 
 
-def as_real_float(value: Any, argument: str) -> RealArray:
-    """Return an array-like as float32 or float64; refuse integers that are not binary64 numbers."""
-    array = as_real(value, argument)
-    if array.dtype.kind in "ui":
-        high, low = as_integer_pair(array)
-        total = high + low
-        wrong = low - (total - high) != 0
-        if wrong.any():
-            first = array[wrong][0] if array.ndim else array
-            raise ValueError(
-                f"{argument} holds {first}, which float64 does not represent; allowed: integers that float64 "
-                "represents (round them with lpsim.round first)"
-            )
-        return total
+def as_real_float(value: Any, argument: str, *, lazy: bool = False) -> RealArray:
+    """Return an array-like as float32 or float64; refuse integers that are not binary64 numbers.
+
+    If ``lazy``, a large array of other dtypes comes back as it is, as from `as_real`.
+    """
+    array = as_real(value, argument, lazy=lazy)
+    if has_wide_integers(array):
+        for piece in pieces(array):
+            high, low = as_integer_pair(piece)
+            wrong = low - (high + low - high) != 0
+            if wrong.any():
+                raise ValueError(
+                    f"{argument} holds {piece[wrong][0]}, which float64 does not represent; allowed: integers that "
+                    "float64 represents (round them with lpsim.round first)"
+                )
+        return array if lazy and array.size > PIECE else array.astype(np.float64)
     return array
 
 

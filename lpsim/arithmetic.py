@@ -6,16 +6,18 @@ are given, whatever their dtype or format, and only the result is rounded to ``f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lpsim.arguments import RealArray, as_real_float
+from lpsim.arguments import RealArray, as_real_float, working_dtype
 from lpsim.core import operations
 from lpsim.dispatch import overridable
 from lpsim.elementwise import apply
 from lpsim.formats import FormatLike
+from lpsim.memory import PIECE
 from lpsim.rounding import Overflow, Rounding
 
 __all__ = ["abs", "add", "div", "fma", "mul", "neg", "sqrt", "sub"]
@@ -97,7 +99,7 @@ def add(
     >>> float(lp.add(1, 2.0**-100, lp.bfloat16, rounding="toward_positive"))
     1.0078125
     """
-    operands = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
+    operands = {"x": as_real_float(x, "x", lazy=True), "y": as_real_float(y, "y", lazy=True)}
     return apply(operations.ADD, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
@@ -134,7 +136,7 @@ def sub(
     >>> float(lp.sub(1, 2.0**-100, lp.float16, rounding="toward_zero"))
     0.99951171875
     """
-    operands = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
+    operands = {"x": as_real_float(x, "x", lazy=True), "y": as_real_float(y, "y", lazy=True)}
     return apply(operations.SUB, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
@@ -171,7 +173,7 @@ def mul(
     >>> lp.mul([1.5, 300], [1.5, 300], lp.float16).tolist()
     [2.25, inf]
     """
-    operands = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
+    operands = {"x": as_real_float(x, "x", lazy=True), "y": as_real_float(y, "y", lazy=True)}
     return apply(operations.MUL, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
@@ -209,7 +211,7 @@ def div(
     >>> float(value), lp.Flag(int(flags)).name
     (inf, 'DIVIDE_BY_ZERO')
     """
-    operands = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
+    operands = {"x": as_real_float(x, "x", lazy=True), "y": as_real_float(y, "y", lazy=True)}
     return apply(operations.DIV, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
@@ -245,7 +247,7 @@ def sqrt(
     >>> lp.sqrt([2, -0.0, -1], lp.bfloat16).tolist()
     [1.4140625, -0.0, nan]
     """
-    operands = {"x": as_real_float(x, "x")}
+    operands = {"x": as_real_float(x, "x", lazy=True)}
     return apply(operations.SQRT, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
@@ -283,7 +285,7 @@ def fma(
     >>> float(lp.fma(144, 232, 2.0**-100, lp.bfloat16))
     33536.0
     """
-    operands = {name: as_real_float(value, name) for name, value in (("x", x), ("y", y), ("z", z))}
+    operands = {name: as_real_float(value, name, lazy=True) for name, value in (("x", x), ("y", y), ("z", z))}
     return apply(operations.FMA, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
@@ -319,8 +321,7 @@ def neg(
     >>> float(lp.neg(0.0, lp.float16))
     -0.0
     """
-    operands = {"x": np.asanyarray(np.negative(as_real_float(x, "x")))}
-    return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
+    return _of_sign(np.negative, x, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
 
 
 @overridable
@@ -355,5 +356,16 @@ def abs(
     >>> float(lp.abs(-2.5, "e4m3fn"))
     2.5
     """
-    operands = {"x": np.asanyarray(np.absolute(as_real_float(x, "x")))}
-    return apply(operations.ROUND, operands, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
+    return _of_sign(np.absolute, x, fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
+
+
+def _of_sign(function: Callable[..., Any], x: npt.ArrayLike, *rounding: Any) -> Any:
+    """Round what a function makes of the signs of numbers."""
+    array = as_real_float(x, "x", lazy=True)
+    if array.size <= PIECE:
+        return apply(operations.ROUND, {"x": np.asanyarray(function(array))}, *rounding)
+
+    def prepare(piece: RealArray) -> tuple[RealArray]:
+        return (function(piece.astype(working_dtype(piece.dtype))),)
+
+    return apply(operations.ROUND, {"x": array}, *rounding, prepare=prepare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from lpsim.dispatch import overridable
 from lpsim.elementwise import iterate, round_real, wrap_result
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
-from lpsim.memory import check_size
+from lpsim.memory import PIECE, check_size, pieces
 from lpsim.rounding import Overflow, Rounding
 from lpsim.shortcuts import Shortcut, decoder
 
@@ -90,7 +91,9 @@ def round(
     >>> lp.round([0.1, 464, 465], lp.float8_e4m3fn).tolist()
     [0.1015625, 448.0, nan]
     """
-    return round_real(as_real(x, "x"), "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess)
+    return round_real(
+        as_real(x, "x", lazy=True), "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess
+    )
 
 
 @overridable
@@ -137,14 +140,12 @@ def encode(
     '0xceca'
     """
     fmt = as_format(fmt)
-    array = as_real(x, "x")
-    if not fmt.has_nan and array.dtype.kind == "f":
-        nan = np.isnan(array)
-        if nan.any():
-            raise ValueError(
-                f"x holds NaN (first at index {tuple(map(int, np.argwhere(nan)[0]))}), but {fmt} has no code for NaN; "
-                "allowed: numbers and infinities"
-            )
+    array = as_real(x, "x", lazy=True)
+    if not fmt.has_nan and array.dtype.kind not in "bui" and any(np.isnan(piece).any() for piece in pieces(array)):
+        raise ValueError(
+            f"x holds NaN (first at index {tuple(map(int, np.argwhere(np.isnan(array))[0]))}), but {fmt} has no code "
+            "for NaN; allowed: numbers and infinities"
+        )
     return round_real(array, "x", fmt, rounding, overflow, seed, random_bits, bits, out, flags, tininess, codes=True)
 
 
@@ -279,11 +280,23 @@ def pack(codes: npt.ArrayLike, fmt: FormatLike) -> npt.NDArray[np.uint8]:
         raise ValueError("codes is 0-d; allowed: at least one axis, the last of which is packed")
     n, shape = array.shape[-1], array.shape[:-1]
     rows = math.prod(shape)  # as a matrix: there may be as many axes as NumPy has already
-    little = np.ascontiguousarray(array.reshape(rows, n), dtype=fmt.code_dtype.newbyteorder("<"))
-    octets = little.view(np.uint8).reshape(rows, n, fmt.code_dtype.itemsize)
-    string = np.unpackbits(octets, axis=-1, bitorder="little", count=fmt.bits).reshape(rows, n * fmt.bits)
-    packed = np.packbits(string, axis=-1, bitorder="little")
-    return packed.reshape(*shape, packed.shape[-1])
+    matrix, width = array.reshape(rows, n), -(-n * fmt.bits // 8)
+    packed = np.empty((rows, width), np.uint8)
+    for some, part in _parts(rows, n):  # eight codes fill whole bytes
+        octets = slice(part.start * fmt.bits // 8, min(part.stop * fmt.bits // 8, width))
+        little = np.ascontiguousarray(matrix[some, part], dtype=fmt.code_dtype.newbyteorder("<"))
+        digits = little.view(np.uint8).reshape(*little.shape, fmt.code_dtype.itemsize)
+        string = np.unpackbits(digits, axis=-1, bitorder="little", count=fmt.bits)
+        packed[some, octets] = np.packbits(string.reshape(little.shape[0], -1), axis=-1, bitorder="little")
+    return packed.reshape(*shape, width)
+
+
+def _parts(rows: int, n: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of parts of a matrix, of few elements; columns start at multiples of 8."""
+    height = max(1, PIECE // max(n, 1))
+    for row in range(0, rows if n else 0, height):
+        for column in range(0, n, PIECE):
+            yield slice(row, row + height), slice(column, column + PIECE)
 
 
 def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> npt.NDArray[Any]:
@@ -333,13 +346,19 @@ def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> 
         low, high = -(-(8 * size - 7) // fmt.bits), 8 * size // fmt.bits
         raise ValueError(f"count is {count}; allowed for {size} bytes of {fmt.bits}-bit codes: {max(low, 0)} to {high}")
     rows = math.prod(octets.shape[:-1])  # as a matrix: there may be as many axes as NumPy has already
-    string = np.unpackbits(octets.reshape(rows, size), axis=-1, bitorder="little")
-    if string[..., count * fmt.bits :].any():
-        raise ValueError(f"packed has bits set beyond the last of {count} codes; allowed: zeros there")
-    digits = string[..., : count * fmt.bits].reshape(rows, count, fmt.bits)
-    width = 8 * fmt.code_dtype.itemsize
-    padded = np.zeros((rows, count, width), np.uint8)
-    padded[..., : fmt.bits] = digits
-    little = np.packbits(padded, axis=-1, bitorder="little").view(fmt.code_dtype.newbyteorder("<"))
-    codes: npt.NDArray[Any] = little.reshape(*octets.shape[:-1], count).astype(fmt.code_dtype)
-    return codes
+    matrix, used = octets.reshape(rows, size), count * fmt.bits
+    if 8 * size > used:
+        for first in range(0, rows, PIECE):
+            rest = np.unpackbits(matrix[first : first + PIECE, used // 8 :], axis=-1, bitorder="little")
+            if rest[:, used % 8 :].any():
+                raise ValueError(f"packed has bits set beyond the last of {count} codes; allowed: zeros there")
+    codes: npt.NDArray[Any] = np.empty((rows, count), fmt.code_dtype)
+    for some, part in _parts(rows, count):
+        here = codes[some, part]
+        start, bits = part.start * fmt.bits // 8, here.shape[1] * fmt.bits
+        string = np.unpackbits(matrix[some, start : start + -(-bits // 8)], axis=-1, bitorder="little", count=bits)
+        digits = np.zeros((*here.shape, 8 * fmt.code_dtype.itemsize), np.uint8)
+        digits[..., : fmt.bits] = string.reshape(*here.shape, fmt.bits)
+        little = np.packbits(digits, axis=-1, bitorder="little").view(fmt.code_dtype.newbyteorder("<"))
+        here[...] = little.reshape(here.shape)
+    return codes.reshape(*octets.shape[:-1], count)

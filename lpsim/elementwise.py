@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from lpsim.arguments import (
     RealArray,
@@ -17,22 +18,23 @@ from lpsim.arguments import (
     broadcast_shape,
     check_out,
     check_value_out,
+    has_wide_integers,
+    working_dtype,
 )
 from lpsim.core.operations import ADD, ROUND
 from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE
 from lpsim.cpu.threads import map_ranges
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
-from lpsim.memory import check_size
+from lpsim.memory import PIECE, check_size
 from lpsim.parameters import parameters
 from lpsim.rounding import Rounding, as_overflow, as_rounding
 from lpsim.shortcuts import Shortcut, general, quickest
 
-__all__ = ["apply", "as_words", "iterate", "round_real", "wrap_result"]
+__all__ = ["apply", "as_words", "in_pieces", "iterate", "round_real", "wrap_result"]
 
 #: Fewest elements of a general kernel that are worth a thread, and elements of a buffer where arrays need one.
 _GRAIN = 1 << 15
-_BUFFER = 1 << 14
 
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)  # in native byte order, NumPy has one object each
 _NO_SEED = np.uint64(0)
@@ -55,9 +57,14 @@ def apply(
     *,
     codes: bool = False,
     stream: int = 0,
+    prepare: Callable[[RealArray], tuple[RealArray, ...]] | None = None,
 ) -> Any:
-    """Return an operation's results, rounded to ``fmt``, for named operands (float32 or float64)."""
-    if bits is None and not flags:
+    """Return an operation's results, rounded to ``fmt``, for named operands of any real dtypes.
+
+    They count as their casts to `lpsim.arguments.working_dtype`. With ``prepare`` there is one operand, and the
+    operation is on what that function makes of pieces of it, in the working dtype of the operand.
+    """
+    if bits is None and not flags and prepare is None:
         how = (fmt, rounding, overflow, random_bits, tininess)
         plain = _apply_to_plain(operation, list(operands.values()), how, seed, out, codes, stream)
         if plain is not None:
@@ -84,15 +91,21 @@ def apply(
     inputs = [array.view(np.ndarray) for array in operands.values()]
     if out is not None:
         inputs = [_apart(array, result) for array in inputs]
-    single = all(array.dtype.char == "f" for array in inputs)
-    working = np.dtype(np.float32 if single else np.float64)
+    single = all(working_dtype(array.dtype) is _FLOAT32 for array in inputs)
+    working = _FLOAT32 if single else _FLOAT64
     if flags:
         kernel, record, speed = general(operation, f, randomness, True, codes)
     else:
         kernel, record, speed = quickest(operation, fmt, mode, policy, f.random_bits, single, randomness, codes)
 
     def run(chunk: Sequence[RealArray], start: int) -> None:
+        if prepare is not None and chunk[0].size > PIECE:
+            for first in range(0, chunk[0].size, PIECE):
+                run([array[first : first + PIECE] for array in chunk], start + first)
+            return
         given, outputs = chunk[: len(inputs)], chunk[len(inputs) :]
+        if prepare is not None:
+            given = [_flat_read_only(array) for array in prepare(given[0])]
         x, y, z = (given[min(i, len(given) - 1)] for i in range(3))
         word_chunk = outputs[0] if words is not None else _NO_WORDS
         out_chunk = outputs[words is not None]
@@ -100,7 +113,7 @@ def apply(
         kernel(x, y, z, word_chunk, number, stream, start, out_chunk, raised_chunk, record)
 
     arrays: list[RealArray] = list(inputs)
-    dtypes: list[np.dtype[Any]] = [working] * len(inputs)
+    dtypes = [working if prepare is None else array.dtype.newbyteorder("=") for array in inputs]
     if words is not None:
         arrays, dtypes = [*arrays, words], [*dtypes, np.dtype(np.int64)]
     outputs = [result.view(np.ndarray)] + ([raised] if raised is not None else [])
@@ -266,7 +279,7 @@ def _iterate_buffered(
         op_dtypes=dtypes,
         order="C" if ordered else "K",
         casting="same_kind",
-        buffersize=_BUFFER,
+        buffersize=PIECE,
     )
     with iterator, np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
         for chunk in iterator:
@@ -307,8 +320,29 @@ def wrap_result(result: RealArray, out: Any, inputs: list[RealArray]) -> Any:
     return result if result.ndim else result[()]
 
 
+def in_pieces(
+    function: Callable[..., RealArray], inputs: list[RealArray], dtype: npt.DTypeLike, shape: tuple[int, ...]
+) -> RealArray:
+    """Return ``function(*inputs)`` for a function of NumPy's elementwise operations, with small temporary arrays.
+
+    The inputs, of shapes that broadcast to ``shape``, come to the function as 1-D pieces in their working dtypes, which
+    it must not change.
+    """
+    result: RealArray = np.empty(shape, dtype)
+
+    def run(chunk: Sequence[RealArray], start: int) -> None:
+        with np.errstate(all="ignore"):  # these are per thread
+            for first in range(0, chunk[0].size, PIECE):
+                piece = [array[first : first + PIECE] for array in chunk]
+                piece[-1][...] = function(*piece[:-1])
+
+    dtypes = [working_dtype(array.dtype) for array in inputs]
+    iterate(run, inputs, dtypes, [result], [result.dtype], ordered=False, speed=1)
+    return result
+
+
 def as_words(bits: Any, random_bits: int) -> RealArray:
-    """Return random integers as int64, if they have so many bits."""
+    """Return random integers, if they have so many bits."""
     words = as_array(bits, "bits").view(np.ndarray)
     check_size("bits", words.shape, 8)
     if words.dtype.kind not in "ui":
@@ -317,14 +351,12 @@ def as_words(bits: Any, random_bits: int) -> RealArray:
         raise ValueError(
             f"bits holds {words.min()} to {words.max()}; allowed: 0 to 2**{random_bits} - 1 (random_bits={random_bits})"
         )
-    return words.astype(np.int64)
+    return words
 
 
 def round_real(
     array: RealArray, argument: str, fmt: FormatLike, *rounding: Any, codes: bool = False, stream: int = 0
 ) -> Any:
-    """Round float32, float64 or 64-bit integers to values or codes, each once; the rest is as for `apply`."""
-    if array.dtype.kind in "ui":
-        high, low = as_integer_pair(array)
-        return apply(ADD, {argument: high, "its low half": low}, fmt, *rounding, codes=codes, stream=stream)
-    return apply(ROUND, {argument: array}, fmt, *rounding, codes=codes, stream=stream)
+    """Round real numbers of any dtype to values or codes, each once; the rest is as for `apply`."""
+    operation, prepare = (ADD, as_integer_pair) if has_wide_integers(array) else (ROUND, None)
+    return apply(operation, {argument: array}, fmt, *rounding, codes=codes, stream=stream, prepare=prepare)

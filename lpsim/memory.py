@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["check_size"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["PIECE", "check_size", "pieces"]
+
+#: Elements that temporary arrays are made for at a time: they stay in the second-level cache.
+PIECE = 1 << 14
 
 #: Fewer bytes than this are asked for without a look at how many there are, which takes long.
 _SMALL = 1 << 28
@@ -30,6 +38,12 @@ def check_size(argument: str, shape: tuple[int, ...], itemsize: int = 4) -> None
             f"{argument} has shape {text}, of which one copy takes {size} bytes; allowed: {available}, the memory that "
             "is available"
         )
+
+
+def pieces(array: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Yield all elements of an array as 1-D arrays of few elements, in any order: what is made of each is small."""
+    with np.nditer(array, ["external_loop", "buffered", "zerosize_ok"], ["readonly"], buffersize=PIECE) as iterator:
+        yield from iterator
 
 
 def _available() -> int:

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lpsim.arguments import RealArray, as_real_float, broadcast_shape
+from lpsim.arguments import RealArray, as_real_float, broadcast_shape, working_dtype
 from lpsim.codec import decode, encode, round
+from lpsim.elementwise import in_pieces
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
+from lpsim.memory import pieces
 from lpsim.rounding import Rounding
 
 __all__ = ["nextafter", "ulp", "ulp_distance", "values"]
@@ -117,9 +119,14 @@ def nextafter(x: npt.ArrayLike, direction: npt.ArrayLike, fmt: FormatLike) -> An
     1.0009765625
     """
     fmt = as_format(fmt)
-    start, target = as_real_float(x, "x"), as_real_float(direction, "direction")
+    start, target = as_real_float(x, "x", lazy=True), as_real_float(direction, "direction", lazy=True)
     shape = broadcast_shape({"x": start, "direction": target})
-    start, target = np.broadcast_to(start, shape), np.broadcast_to(target, shape)
+    result = in_pieces(lambda x, y: _next(x, y, fmt), [start, target], fmt.carrier, shape)
+    return result if result.ndim else result[()]
+
+
+def _next(start: RealArray, target: RealArray, fmt: Format) -> RealArray:
+    """Return the values beyond ``start`` in the direction of ``target``."""
     nan = np.isnan(start) | np.isnan(target)
     start, target = np.where(nan, 1, start).astype(np.float64), np.where(nan, 1, target).astype(np.float64)
     up = target > start
@@ -139,8 +146,7 @@ def nextafter(x: npt.ArrayLike, direction: npt.ArrayLike, fmt: FormatLike) -> An
     moved = np.where(up & (start < fmt.min) & ~infinite, fmt.min, moved)
     moved = np.where(~up & (start > fmt.max) & ~infinite, fmt.max, moved)
     result = np.where(target == start, round(start, fmt), moved)
-    result = np.where(nan, np.nan, result).astype(fmt.carrier)
-    return result if result.ndim else result[()]
+    return np.where(nan, np.nan, result)
 
 
 def ulp(x: npt.ArrayLike, fmt: FormatLike) -> Any:
@@ -176,8 +182,14 @@ def ulp(x: npt.ArrayLike, fmt: FormatLike) -> Any:
     0.5
     """
     fmt = as_format(fmt)
-    array = as_real_float(x, "x")
-    finite = np.where(np.isfinite(array), np.abs(array), 1).astype(np.float64)
+    array = as_real_float(x, "x", lazy=True)
+    result = in_pieces(lambda x: _spacing(x, fmt), [array], np.float64, array.shape)
+    return result if result.ndim else result[()]
+
+
+def _spacing(x: RealArray, fmt: Format) -> RealArray:
+    """Return the spacing of the format's values at numbers."""
+    finite = np.where(np.isfinite(x), np.abs(x), 1).astype(np.float64)
     exponent = np.frexp(finite)[1] - 1
     normal = (exponent >= fmt.emin) & (finite > 0)
     quantum = np.where(
@@ -186,8 +198,7 @@ def ulp(x: npt.ArrayLike, fmt: FormatLike) -> Any:
         fmt.quantum_exponent if fmt.subnormals else fmt.emin,
     )
     spacing = np.ldexp(1.0, quantum)
-    result = np.where(np.isfinite(array), spacing, np.where(np.isnan(array), np.nan, np.inf))
-    return result if result.ndim else result[()]
+    return np.where(np.isfinite(x), spacing, np.where(np.isnan(x), np.nan, np.inf))
 
 
 def ulp_distance(x: npt.ArrayLike, y: npt.ArrayLike, fmt: FormatLike) -> Any:
@@ -220,19 +231,23 @@ def ulp_distance(x: npt.ArrayLike, y: npt.ArrayLike, fmt: FormatLike) -> Any:
     4
     """
     fmt = as_format(fmt)
-    arrays = {"x": as_real_float(x, "x"), "y": as_real_float(y, "y")}
-    broadcast_shape(arrays)
-    positions = []
+    arrays = {"x": as_real_float(x, "x", lazy=True), "y": as_real_float(y, "y", lazy=True)}
+    shape = broadcast_shape(arrays)
     for name, array in arrays.items():
-        wrong = np.asarray(round(array, fmt)) != array
-        if wrong.any():
-            raise ValueError(
-                f"{name} holds {array[wrong].flat[0]}; allowed: values of {fmt} (round with lpsim.round first)"
-            )
-        positions.append(_index(array, fmt))
+        for piece in pieces(array):
+            numbers = piece.astype(working_dtype(piece.dtype))
+            wrong = np.asarray(round(numbers, fmt)) != numbers
+            if wrong.any():
+                raise ValueError(
+                    f"{name} holds {numbers[wrong][0]}; allowed: values of {fmt} (round with lpsim.round first)"
+                )
     dtype = np.uint64 if fmt.bits == 64 else np.int64
-    # Modulo 2**64 the difference of two positions is right even where int64 overflows.
-    high, low = np.maximum(*positions).view(np.uint64), np.minimum(*positions).view(np.uint64)
-    with np.errstate(over="ignore"):
-        result = np.asarray(high - low).astype(dtype)
+    result = in_pieces(lambda x, y: _distance(x, y, fmt), list(arrays.values()), dtype, shape)
     return result if result.ndim else result[()]
+
+
+def _distance(x: RealArray, y: RealArray, fmt: Format) -> RealArray:
+    """Return the numbers of steps between values, as uint64."""
+    positions = _index(x, fmt), _index(y, fmt)
+    # Modulo 2**64 the difference of two positions is right even where int64 overflows.
+    return np.maximum(*positions).view(np.uint64) - np.minimum(*positions).view(np.uint64)

@@ -61,7 +61,7 @@ def test_threads_change_no_bit(shape: tuple[int, ...], rounding: str, monkeypatc
     try:
         for grain, threads in ((1 << 30, 1), (64, 1), (64, min(2, numba.config.NUMBA_NUM_THREADS))):
             monkeypatch.setattr(elementwise, "_GRAIN", grain)
-            monkeypatch.setattr(elementwise, "_BUFFER", min(grain, 512))
+            monkeypatch.setattr(elementwise, "PIECE", min(grain, 512))
             numba.set_num_threads(threads)
             results += [lp.round(a, "e4m3fn", rounding, seed=9, flags=True) for a in (x, strided)]
     finally:
