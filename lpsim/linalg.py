@@ -11,11 +11,11 @@ import numpy.typing as npt
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_seed, batch_shape, check_inner, check_value_out
 from lpsim.counts import Counter, MatmulStats
-from lpsim.cpu.gemm import gemm
 from lpsim.dispatch import overridable
 from lpsim.engine import Engine
 from lpsim.memory import check_size
-from lpsim.operands import Operands
+from lpsim.operands import Operands, start_array
+from lpsim.products import Factors, Product
 from lpsim.rounding import Rounding
 from lpsim.units import MatrixUnit
 
@@ -98,38 +98,35 @@ def matmul(
     number = np.uint64(as_seed(seed, Rounding.STOCHASTIC if unit.is_stochastic else Rounding.TIES_TO_EVEN))
     if not isinstance(stats, bool):
         raise TypeError(f"stats is {stats!r}; allowed: True or False")
-    left, right = as_real(a, "a").view(np.ndarray), as_real(b, "b").view(np.ndarray)
+    left, right = (as_real(x, name, lazy=True).view(np.ndarray) for x, name in ((a, "a"), (b, "b")))
     check_inner(left, right)
-    counters = (Counter(), Counter(), Counter()) if stats else None
-    engine = Engine(unit, number, None if counters is None else counters[1])
-    operands = Operands(unit, engine, seed, None if counters is None else (counters[0], counters[2]))
-    left, round_a = operands.factor(left, "a")
-    right, round_b = operands.factor(right, "b")
     vector_a, vector_b = left.ndim == 1, right.ndim == 1
     matrix_a = left[np.newaxis, :] if vector_a else left
     matrix_b = right[:, np.newaxis] if vector_b else right
     batch = batch_shape(left, right)
     m, n = matrix_a.shape[-2], matrix_b.shape[-1]
     shape = batch + (() if vector_a else (m,)) + (() if vector_b else (n,))
-
     if math.prod(shape) > _LARGE:
         check_size("the result", shape)
     if out is not None:
         out = check_value_out(out, shape, unit.result_format)
-    accumulators = operands.start_values(c, shape).reshape(*batch, m, n)
-    matrices_a, matrices_b = matrix_a, matrix_b
-    if batch:
-        matrices_a = np.broadcast_to(matrix_a, (*batch, m, matrix_a.shape[-1]))
-        matrices_b = np.broadcast_to(matrix_b, (*batch, matrix_b.shape[-2], n))
-    if engine.is_gemm:
-        gemm(matrices_a, matrices_b, accumulators, round_a, round_b, zero=c is None)
-    scales = operands.scales(a_scale, b_scale, batch, (m, matrix_a.shape[-1], n))
-    for position, index in enumerate(() if engine.is_gemm else np.ndindex(batch)):
-        here = None if scales is None else (scales[0][index], scales[1][index])
-        engine.accumulate(matrices_a[index], matrices_b[index], accumulators[index], position * m * n, here)
-    result = operands.output(accumulators.reshape(shape))
+
+    counters = (Counter(), Counter(), Counter()) if stats else None
+    engine = Engine(unit, number, None if counters is None else counters[1])
+    operands = Operands(unit, engine, seed, None if counters is None else (counters[0], counters[2]))
+    product = Product(unit, engine, operands, whole=stats)
+    start = None if c is None else start_array(c, shape).reshape(*batch, m, n)
+    factors = Factors(matrix_a, matrix_b, start, operands.scales(a_scale, b_scale, batch, (m, matrix_a.shape[-1], n)))
+    if product.is_large(factors, batch):
+        given = [x for x in (left, right, start) if x is not None]
+        is_free = out is not None and not any(np.may_share_memory(x, out) for x in given)
+        result = out if out is not None and is_free else np.empty(shape, unit.result_format.carrier)
+        product.fill(factors, result.reshape(*batch, m, n))
+    else:
+        result = product.compute(factors, batch).reshape(shape)
     if out is not None:
-        out[...] = result
+        if result is not out:
+            out[...] = result
         result = out
     elif result.ndim == 0:
         result = result[()]

@@ -10,14 +10,23 @@ from lpsim.core.nearest import NearestParams
 from lpsim.counts import Counter, counts_of
 from lpsim.elementwise import round_real
 from lpsim.engine import Engine
-from lpsim.formats import Format
+from lpsim.formats import Format, float32, float64
 from lpsim.rounding import Overflow, Rounding
 from lpsim.units import MatrixUnit
 
-__all__ = ["Operands"]
+__all__ = ["Operands", "start_array"]
 
 #: Streams of a seed's random bits; stream 0 serves the steps of the sums.
 _STREAMS = {"a": 1, "b": 2, "c": 3, "result": 4}
+
+
+def start_array(c: npt.ArrayLike, shape: tuple[int, ...]) -> RealArray:
+    """Return C as an array of the shape of a product."""
+    array = as_real(c, "c", lazy=True).view(np.ndarray)
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"c has shape {array.shape}; allowed: shapes that broadcast to {shape}") from None
 
 
 class Operands:
@@ -50,22 +59,20 @@ class Operands:
         by_engine, rounding = self._engine.short_rounding(fmt, array.dtype)
         if by_engine and array.flags.aligned:
             return array, rounding
+        plain = unit.input_overflow == Overflow.IEEE and unit.flush_inputs is None and self._counters is None
+        if plain and _is_exact(array, fmt):
+            return array, None
         rounded = self._rounded(array, fmt, argument, unit.input_rounding, unit.input_overflow)
         return rounded if unit.flush_inputs == "signed_c" else self._flushed(rounded, fmt), None
 
-    def start_values(self, c: npt.ArrayLike | None, shape: tuple[int, ...]) -> RealArray:
-        """Return a new array of the accumulators' start values; `gemm` makes the zeros and the one NaN itself."""
+    def start_values(self, c: RealArray | None, shape: tuple[int, ...]) -> RealArray:
+        """Return a new array of start values, those of C; `gemm` makes the zeros and the one NaN itself."""
         unit, fmt = self._unit, self._unit.total_format
         if c is None:
             return np.empty(shape, fmt.carrier) if self._engine.is_gemm else np.zeros(shape, fmt.carrier)
-        start = as_real(c, "c").view(np.ndarray)
-        try:
-            full = np.broadcast_to(start, shape)
-        except ValueError:
-            raise ValueError(f"c has shape {start.shape}; allowed: shapes that broadcast to {shape}") from None
-        if self._engine.is_gemm and full.dtype == np.float32 and unit.flush_inputs is None:
-            return np.array(full, order="C")
-        return self._flushed(self._rounded(full, fmt, "c", unit.total_rounding, unit.overflow), fmt)
+        if self._engine.is_gemm and c.dtype == np.float32 and unit.flush_inputs is None:
+            return np.array(c, order="C")
+        return self._flushed(self._rounded(c, fmt, "c", unit.total_rounding, unit.overflow), fmt)
 
     def scales(
         self,
@@ -133,3 +140,8 @@ class Operands:
         zeros = np.zeros_like(values) if flush == "positive" else np.copysign(0.0, values)
         subnormal = np.isfinite(values) & ((values == 0) | (np.frexp(values)[1] <= fmt.emin))
         return np.where(subnormal, zeros, values).astype(values.dtype)
+
+
+def _is_exact(array: RealArray, fmt: Format) -> bool:
+    """Whether rounding would make a copy and no more: the dtype is the format."""
+    return fmt in (float32, float64) and array.dtype == fmt.carrier and array.dtype.isnative

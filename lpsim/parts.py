@@ -16,6 +16,9 @@ __all__ = ["Part", "over_parts", "read_only", "step_seeds"]
 #: Fewest multiply-adds that are worth a thread.
 _GRAIN = 1 << 15
 
+#: Numbers whose copy takes much memory.
+_LARGE = 1 << 24
+
 #: What computes the elements in (start, stop) of the rows and of the columns of a product.
 Part = Callable[[tuple[int, int], tuple[int, int]], object]
 
@@ -43,7 +46,12 @@ def over_parts(part: Part, a: RealArray, b: RealArray, grain: int = 1) -> None:
 
 
 def read_only(matrix: RealArray, dtype: np.dtype[Any]) -> RealArray:
-    """Return a C-contiguous matrix of a dtype that kernels take: they compile for read-only arrays alone."""
+    """Return a C-contiguous matrix of a dtype that kernels take: they compile for read-only arrays alone.
+
+    A large matrix of one number stays a view of it, for which they compile anew.
+    """
+    if matrix.size > _LARGE and not any(matrix.strides):
+        return np.broadcast_to(matrix[:1, :1].astype(dtype), matrix.shape)
     view: RealArray = np.ascontiguousarray(matrix, dtype).view()
     view.flags.writeable = False
     return view

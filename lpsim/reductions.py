@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_real, as_real_float, check_inner, check_value_out
+from lpsim.arguments import RealArray, as_real, as_real_float, check_inner, check_value_out, working_dtype
 from lpsim.dispatch import overridable
 from lpsim.formats import FormatLike, float32, float64
 from lpsim.formats import format as as_format
 from lpsim.linalg import matmul
+from lpsim.operands import start_array
 from lpsim.rounding import Overflow, Rounding
 from lpsim.units import MatrixUnit
 from lpsim.units.order import parse_order
@@ -88,7 +89,7 @@ def dot(
         raise ValueError(f"unit is {unit}, which needs scales; allowed: units without (lpsim.matmul takes scales)")
     if order is not None:
         unit = reordered(unit, order)
-    left, right = as_real(a, "a").view(np.ndarray), as_real(b, "b").view(np.ndarray)
+    left, right = (as_real(x, name, lazy=True).view(np.ndarray) for x, name in ((a, "a"), (b, "b")))
     check_inner(left, right)
     depth = left.shape[-1]
     front = right if right.ndim == 1 else np.moveaxis(right, -2, 0)
@@ -97,11 +98,7 @@ def dot(
         out = check_value_out(out, shape, unit.result_format)
     m, n = math.prod(left.shape[:-1]), math.prod(front.shape[1:])
     if c is not None:
-        start = as_real(c, "c").view(np.ndarray)
-        try:
-            c = np.broadcast_to(start, shape).reshape(m, n)
-        except ValueError:
-            raise ValueError(f"c has shape {start.shape}; allowed: shapes that broadcast to {shape}") from None
+        c = start_array(c, shape).reshape(m, n)
     return _delivered(matmul(left.reshape(m, depth), front.reshape(depth, n), unit, c, seed=seed), shape, out)
 
 
@@ -179,7 +176,7 @@ def sum(
     >>> [float(lp.sum(tenths, "half", order=order)) for order in ("sequential", "pairwise", "kahan")]
     [256.0, 1000.0, 1000.0]
     """
-    array = as_real_float(x, "x").view(np.ndarray)
+    array = as_real_float(x, "x", lazy=True).view(np.ndarray)
     unit = sum_unit(array.dtype, fmt, order, outer_format, rounding, overflow, random_bits)
     axes = summed_axes(axis, array.ndim)
     shape = tuple(1 if i in axes else size for i, size in enumerate(array.shape) if keepdims or i not in axes)
@@ -197,10 +194,10 @@ def sum_unit(
     overflow: Overflow | str = Overflow.IEEE,
     random_bits: int = 32,
 ) -> MatrixUnit:
-    """Return the unit whose product of ones and an array of a dtype, float32 or float64, is the array's `sum`."""
+    """Return the unit whose product of ones and an array of a real dtype is the array's `sum`."""
     return MatrixUnit(
         float32,
-        float32 if dtype.name == "float32" else float64,
+        float32 if working_dtype(dtype) == np.float32 else float64,
         accumulator_format=as_format(fmt),
         order=order,
         outer_format=outer_format,
@@ -220,7 +217,7 @@ def add_up(
     # As columns, not rows: many sums at once are the faster ones.
     columns = array.transpose(*axes, *others).reshape(depth, math.prod(kept))
     start = None if c is None else c.reshape(1, -1)
-    total: RealArray = matmul(np.ones((1, depth), np.float32), columns, unit, start, seed=seed)
+    total: RealArray = matmul(np.broadcast_to(np.float32(1), (1, depth)), columns, unit, start, seed=seed)
     return total.reshape(kept)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +14,11 @@ from lpsim.arguments import RealArray, as_real, batch_shape, check_inner
 from lpsim.dask.graph import Label, Operand, as_dask, chained, in_chunks, refuse_arrays, unified
 from lpsim.engine import Engine
 from lpsim.operands import Operands
+from lpsim.products import depth_multiple
 from lpsim.reductions import reordered
 from lpsim.units import MatrixUnit
 
-__all__ = ["depth_multiple", "dot", "matmul"]
+__all__ = ["dot", "matmul"]
 
 _DEPTH = "k"
 
@@ -61,35 +61,6 @@ def dot(function: Callable[..., Any], given: dict[str, Any]) -> Any:
     columns = tuple(f"n{axis}" for axis in range(b.ndim - 1))
     operands = [Operand(a, (*rows, _DEPTH)), Operand(b, (*columns[:-1], _DEPTH, *columns[-1:]))]
     return _product(function, unit, operands, (*rows, *columns), options)
-
-
-def depth_multiple(unit: MatrixUnit) -> int | None:
-    """Return of what a sum may be cut into parts of multiples, of which each continues the previous one.
-
-    Parameters
-    ----------
-    unit : MatrixUnit
-        A unit without stochastic modes.
-
-    Returns
-    -------
-    int or None
-        None: the sum cannot be cut.
-
-    Examples
-    --------
-    >>> import lpsim as lp
-    >>> from lpsim.dask.products import depth_multiple
-    >>> [depth_multiple(lp.units.get(name)) for name in ("tf32", "h100.e4m3")]
-    [1, 32]
-    >>> depth_multiple(lp.MatrixUnit("half", order="pairwise")) is None
-    True
-    """
-    order = unit.summation
-    if order.block is None and unit.dot is None:
-        # Others have more than one number between two terms, or add c to the finished sum.
-        return 1 if order.inner in ("sequential", "reverse") else None
-    return math.lcm(order.block or 1, unit.dot.terms if unit.dot else 1, unit.scale_block or 1)
 
 
 def _last(labels: tuple[Label, ...], count: int) -> tuple[Label, ...]:

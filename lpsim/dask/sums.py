@@ -11,7 +11,7 @@ import numpy as np
 
 from lpsim.arguments import RealArray, as_real_float
 from lpsim.dask.graph import Operand, as_dask, chained, refuse_arrays, unified
-from lpsim.dask.products import depth_multiple
+from lpsim.products import depth_multiple
 from lpsim.reductions import add_up, sum_unit, summed_axes
 from lpsim.units import MatrixUnit
 
