@@ -95,8 +95,19 @@ def test_dtypes_and_layouts(dtype: str, unit: str, small_tiles: list[Any], monke
     np.testing.assert_array_equal(tiled, lp.matmul(a.T[::2], b.T[:, ::-2], unit, c=c), strict=True)
 
 
-@pytest.mark.parametrize("shapes", [((5, 9, 131), (131, 7)), ((2, 5, 4, 6), (1, 5, 6, 4)), ((131,), (131, 7)), ((9, 131), (131,)),
-                                    ((1, 1, 3, 40), (4, 3, 40, 2)), ((131,), (131,)), ((40, 2, 3), (40, 3, 2)), ((0, 9, 131), (131, 7))])  # fmt: skip
+SHAPES = [
+    ((5, 9, 131), (131, 7)),
+    ((2, 5, 4, 6), (1, 5, 6, 4)),
+    ((131,), (131, 7)),
+    ((9, 131), (131,)),
+    ((1, 1, 3, 40), (4, 3, 40, 2)),
+    ((131,), (131,)),
+    ((40, 2, 3), (40, 3, 2)),
+    ((0, 9, 131), (131, 7)),
+]
+
+
+@pytest.mark.parametrize("shapes", SHAPES)
 @pytest.mark.parametrize("unit", ["tf32", "fp16_fp16acc", "h100.fp16", "ada.e4m3_fp16"])
 def test_batches(
     shapes: tuple[tuple[int, ...], ...], unit: str, small_tiles: list[Any], monkeypatch: pytest.MonkeyPatch
