@@ -17,7 +17,7 @@ __all__ = ["Part", "over_parts", "read_only", "step_seeds"]
 _GRAIN = 1 << 15
 
 #: Numbers whose copy takes much memory.
-_LARGE = 1 << 24
+_LARGE = 1 << 22
 
 #: What computes the elements in (start, stop) of the rows and of the columns of a product.
 Part = Callable[[tuple[int, int], tuple[int, int]], object]
