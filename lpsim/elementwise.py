@@ -91,6 +91,7 @@ def apply(
     inputs = [array.view(np.ndarray) for array in operands.values()]
     if out is not None:
         inputs = [_apart(array, result) for array in inputs]
+        words = None if words is None else _apart(words, result)
     single = all(working_dtype(array.dtype) is _FLOAT32 for array in inputs)
     working = _FLOAT32 if single else _FLOAT64
     if flags:
