@@ -21,7 +21,7 @@ from lpsim.formats import Format, float32, float64
 from lpsim.parameters import nearest_parameters, parameters
 from lpsim.parts import Part, over_parts, read_only, step_seeds
 from lpsim.rounding import Overflow, Rounding
-from lpsim.steps import step_runner
+from lpsim.steps import DEPTH, step_runner
 from lpsim.units import MatrixUnit
 
 __all__ = ["FLUSH", "Engine"]
@@ -102,10 +102,13 @@ class Engine:
         if self.is_gemm:
             gemm(a, b, accumulators)
         elif self.is_native:
-            over_parts(self._native(a, b, accumulators), a, b)
+            over_parts(self._native(a, b, accumulators), a, b, _SPEED)
         else:
             runner = step_runner(a, b, accumulators, unit, self._seed, start) if plain else None
-            over_parts(runner or self.carefully(a, b, accumulators, start), a, b, 1 if runner is None else _SPEED)
+            if runner is None:
+                over_parts(self.carefully(a, b, accumulators, start), a, b)
+            else:
+                over_parts(runner, a, b, _SPEED, DEPTH)
         if accumulators is not out:
             out[...] = accumulators
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from lpsim.arguments import RealArray
-from lpsim.cpu.threads import map_ranges
+from lpsim.cpu.threads import check_stop, map_ranges
 from lpsim.units import MatrixUnit
 
 __all__ = ["Part", "over_parts", "read_only", "step_seeds"]
@@ -16,11 +16,17 @@ __all__ = ["Part", "over_parts", "read_only", "step_seeds"]
 #: Fewest multiply-adds that are worth a thread.
 _GRAIN = 1 << 15
 
+#: Multiply-adds between two looks at whether to stop, in careful kernels, which take 10 to 30 nanoseconds for one.
+_PIECE = 1 << 22
+
+#: Columns of a piece: kernels work on so many together, or on fewer if a row of so many takes too long.
+_WIDTH, _NARROWEST = 512, 16
+
 #: What computes the elements in (start, stop) of the rows and of the columns of a product.
 Part = Callable[[tuple[int, int], tuple[int, int]], object]
 
 
-def over_parts(part: Part, a: RealArray, b: RealArray, grain: int = 1) -> None:
+def over_parts(part: Part, a: RealArray, b: RealArray, grain: int = 1, depth: int | None = None) -> None:
     """Compute a product of matrices in parts, in parallel over rows or columns.
 
     Parameters
@@ -31,15 +37,39 @@ def over_parts(part: Part, a: RealArray, b: RealArray, grain: int = 1) -> None:
         The matrices, for the sizes.
     grain : int
         How many times as quick as the careful kernels this one is.
+    depth : int, optional
+        Steps of k after which the part itself looks at whether to stop. Default: it does not.
     """
     m, n = a.shape[0], b.shape[1]
-    worth = _GRAIN * grain
+    steps = max(a.shape[1] if depth is None else min(depth, a.shape[1]), 1)
+    worth, most = _GRAIN * grain, max(_PIECE * grain // steps, 1)
+
+    def pieces(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        for piece in _pieces(rows, columns, most):
+            check_stop()
+            part(*piece)
+
     if m >= n:
-        map_ranges(lambda *rows: part(rows, (0, n)), m, smallest=max(1, worth // max(b.size, 1)))
+        map_ranges(lambda *rows: pieces(rows, (0, n)), m, smallest=max(1, worth // max(b.size, 1)))
     else:
         # Whole cache lines to each thread.
         smallest = -(-max(1, worth // max(a.size, 1)) // 16) * 16
-        map_ranges(lambda *columns: part((0, m), columns), n, smallest=smallest)
+        map_ranges(lambda *columns: pieces((0, m), columns), n, smallest=smallest)
+
+
+def _pieces(
+    rows: tuple[int, int], columns: tuple[int, int], most: int
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cut a part of a result into pieces of about ``most`` elements, those of the same columns after each other."""
+    height, width = rows[1] - rows[0], columns[1] - columns[0]
+    if height * width <= most:
+        yield rows, columns
+        return
+    across = min(width, max(most // height // _WIDTH, 1) * _WIDTH, max(most, _NARROWEST))
+    down = max(most // across, 1)
+    for left in range(columns[0], columns[1], across):
+        for top in range(rows[0], rows[1], down):
+            yield (top, min(top + down, rows[1])), (left, min(left + across, columns[1]))
 
 
 def read_only(matrix: RealArray, dtype: np.dtype[Any]) -> RealArray:
