@@ -12,7 +12,7 @@ from lpsim.arithmetic import add
 from lpsim.core.dot import CDNA3, CDNA3_SPLIT, EXACT, TRUNCATE, DotParams
 from lpsim.counts import Counter
 from lpsim.cpu.dots import dot_kernel
-from lpsim.cpu.fused import DIRECT_EXPONENTS, NO_EXPONENT, FusedParams, fused_kernel, split_kernel
+from lpsim.cpu.fused import DIRECT_EXPONENTS, NO_EXPONENT, WIDTH, FusedParams, fused_kernel, split_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
 from lpsim.parts import over_parts, read_only, step_seeds
@@ -191,7 +191,11 @@ def _chain(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit) -> None
         arrays[1][:, -missing:] = arrays[3][-missing:] = NO_EXPONENT
     accumulator = parameters(c, unit.rounding, unit.overflow)
     kernel = fused_kernel()
-    over_parts(lambda rows, columns: kernel(*arrays, direct, out, rows, columns, f, accumulator), a, b, _SPEED)
+
+    def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        kernel(*arrays, direct, out, rows, columns, f, accumulator)
+
+    over_parts(part, a, b, _SPEED, width=WIDTH)
 
 
 class _Split(NamedTuple):

@@ -16,6 +16,7 @@ from lpsim.counts import Counter
 from lpsim.cpu.gemm import gemm
 from lpsim.cpu.matmul import native_matmul_kernel
 from lpsim.cpu.orders import order_kernel
+from lpsim.cpu.steps import WIDTH
 from lpsim.dots import accumulate_dots
 from lpsim.formats import Format, float32, float64
 from lpsim.parameters import nearest_parameters, parameters
@@ -108,7 +109,7 @@ class Engine:
             if runner is None:
                 over_parts(self.carefully(a, b, accumulators, start), a, b)
             else:
-                over_parts(runner, a, b, _SPEED, DEPTH)
+                over_parts(runner, a, b, _SPEED, width=WIDTH, depth=DEPTH)
         if accumulators is not out:
             out[...] = accumulators
 

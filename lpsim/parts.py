@@ -19,14 +19,16 @@ _GRAIN = 1 << 15
 #: Multiply-adds between two looks at whether to stop, in careful kernels, which take 10 to 30 nanoseconds for one.
 _PIECE = 1 << 22
 
-#: Columns of a piece: kernels work on so many together, or on fewer if a row of so many takes too long.
-_WIDTH, _NARROWEST = 512, 16
+#: Fewest columns of a piece, however long they take.
+_NARROWEST = 16
 
 #: What computes the elements in (start, stop) of the rows and of the columns of a product.
 Part = Callable[[tuple[int, int], tuple[int, int]], object]
 
 
-def over_parts(part: Part, a: RealArray, b: RealArray, grain: int = 1, depth: int | None = None) -> None:
+def over_parts(
+    part: Part, a: RealArray, b: RealArray, grain: int = 1, *, width: int | None = None, depth: int | None = None
+) -> None:
     """Compute a product of matrices in parts, in parallel over rows or columns.
 
     Parameters
@@ -37,6 +39,8 @@ def over_parts(part: Part, a: RealArray, b: RealArray, grain: int = 1, depth: in
         The matrices, for the sizes.
     grain : int
         How many times as quick as the careful kernels this one is.
+    width : int, optional
+        How many columns the part computes in all rows before the next ones. Default: all, row after row.
     depth : int, optional
         Steps of k after which the part itself looks at whether to stop. Default: it does not.
     """
@@ -45,7 +49,7 @@ def over_parts(part: Part, a: RealArray, b: RealArray, grain: int = 1, depth: in
     worth, most = _GRAIN * grain, max(_PIECE * grain // steps, 1)
 
     def pieces(rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        for piece in _pieces(rows, columns, most):
+        for piece in _pieces(rows, columns, most, width or n):
             check_stop()
             part(*piece)
 
@@ -58,14 +62,14 @@ def over_parts(part: Part, a: RealArray, b: RealArray, grain: int = 1, depth: in
 
 
 def _pieces(
-    rows: tuple[int, int], columns: tuple[int, int], most: int
+    rows: tuple[int, int], columns: tuple[int, int], most: int, width: int
 ) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """Cut a part of a result into pieces of about ``most`` elements, those of the same columns after each other."""
-    height, width = rows[1] - rows[0], columns[1] - columns[0]
-    if height * width <= most:
+    height, breadth = rows[1] - rows[0], columns[1] - columns[0]
+    if height * breadth <= most:
         yield rows, columns
         return
-    across = min(width, max(most // height // _WIDTH, 1) * _WIDTH, max(most, _NARROWEST))
+    across = min(breadth, max(most // height // width, 1) * width, max(most, _NARROWEST))
     down = max(most // across, 1)
     for left in range(columns[0], columns[1], across):
         for top in range(rows[0], rows[1], down):
