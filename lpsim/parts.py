@@ -16,8 +16,9 @@ __all__ = ["Part", "over_parts", "read_only", "step_seeds"]
 #: Fewest multiply-adds that are worth a thread.
 _GRAIN = 1 << 15
 
-#: Multiply-adds between two looks at whether to stop, in careful kernels, which take 10 to 30 nanoseconds for one.
-_PIECE = 1 << 22
+#: Multiply-adds between two looks at whether to stop: careful kernels take 10 to 30 nanoseconds for one, quick ones
+#: less than one.
+_PIECE, _QUICK_PIECE = 1 << 22, 1 << 28
 
 #: Fewest columns of a piece, however long they take.
 _NARROWEST = 16
@@ -46,7 +47,7 @@ def over_parts(
     """
     m, n = a.shape[0], b.shape[1]
     steps = max(a.shape[1] if depth is None else min(depth, a.shape[1]), 1)
-    worth, most = _GRAIN * grain, max(_PIECE * grain // steps, 1)
+    worth, most = _GRAIN * grain, max((_PIECE if grain == 1 else _QUICK_PIECE) // steps, 1)
 
     def pieces(rows: tuple[int, int], columns: tuple[int, int]) -> None:
         for piece in _pieces(rows, columns, most, width or n):
