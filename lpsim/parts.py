@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from lpsim.arguments import RealArray
 from lpsim.cpu.threads import check_stop, map_ranges
 from lpsim.units import MatrixUnit
 
-__all__ = ["Part", "over_parts", "read_only", "step_seeds"]
+__all__ = ["Part", "over_parts", "read_only", "spans", "step_seeds"]
 
 #: Fewest multiply-adds that are worth a thread.
 _GRAIN = 1 << 15
@@ -19,6 +20,9 @@ _GRAIN = 1 << 15
 #: Multiply-adds between two looks at whether to stop: careful kernels take 10 to 30 nanoseconds for one, quick ones
 #: less than one.
 _PIECE, _QUICK_PIECE = 1 << 22, 1 << 28
+
+#: Steps of k of one call for an element, for the same reason.
+_STEPS = 1 << 20
 
 #: Fewest columns of a piece, however long they take.
 _NARROWEST = 16
@@ -75,6 +79,21 @@ def _pieces(
     for left in range(columns[0], columns[1], across):
         for top in range(rows[0], rows[1], down):
             yield (top, min(top + down, rows[1])), (left, min(left + across, columns[1]))
+
+
+def spans(unit: MatrixUnit, depth: int) -> list[tuple[int, int]]:
+    """Cut k into spans of which each one's product, the one before it as its c, is the next part of the whole product.
+
+    They are in the order of summation, and none takes long; but where an order does not let itself be cut, or random
+    words are for places in all of k, there is one span.
+    """
+    order = unit.summation
+    if depth <= _STEPS or unit.is_stochastic or (order.block is None and order.inner not in ("sequential", "reverse")):
+        return [(0, depth)]
+    whole = math.lcm(order.block or 1, unit.dot.terms if unit.dot else 1, unit.scale_block or 1)
+    size = max(_STEPS // whole, 1) * whole
+    found = [(first, min(first + size, depth)) for first in range(0, depth, size)]
+    return found[::-1] if order.block is None and order.inner == "reverse" else found
 
 
 def read_only(matrix: RealArray, dtype: np.dtype[Any]) -> RealArray:
