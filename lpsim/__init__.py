@@ -11,6 +11,7 @@ from lpsim import jit, quantization, units
 from lpsim.arithmetic import abs, add, div, fma, mul, neg, sqrt, sub
 from lpsim.arrays import Array, Context, array
 from lpsim.codec import decode, encode, pack, round, unpack
+from lpsim.cpu.thread_count import get_num_threads, set_num_threads, threads
 from lpsim.describe import Description, describe
 from lpsim.formats import (
     Format,
@@ -102,6 +103,7 @@ __all__ = [
     "float64",
     "fma",
     "format",
+    "get_num_threads",
     "jit",
     "matmul",
     "matmul_split",
@@ -113,11 +115,13 @@ __all__ = [
     "quantization",
     "quantize",
     "round",
+    "set_num_threads",
     "sqrt",
     "sub",
     "sum",
     "sweep",
     "tf32",
+    "threads",
     "ulp",
     "ulp_distance",
     "units",

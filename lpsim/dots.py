@@ -12,10 +12,10 @@ from lpsim.arithmetic import add
 from lpsim.core.dot import CDNA3, CDNA3_SPLIT, EXACT, TRUNCATE, DotParams
 from lpsim.counts import Counter
 from lpsim.cpu.dots import dot_kernel
-from lpsim.cpu.fused import DIRECT_EXPONENTS, NO_EXPONENT, FusedParams, fused_kernel, split_kernel
+from lpsim.cpu.fused import DIRECT_EXPONENTS, NO_EXPONENT, WIDTH, FusedParams, fused_kernel, split_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
-from lpsim.parts import over_parts, read_only, step_seeds
+from lpsim.parts import over_parts, read_only, spans, step_seeds
 from lpsim.rounding import Overflow, Rounding
 from lpsim.units import FusedDot, MatrixUnit
 
@@ -62,22 +62,24 @@ def _accumulate_carefully(
     scales: tuple[RealArray, RealArray] | None,
     counter: Counter | None = None,
 ) -> None:
-    kernel, f = dot_kernel(), dot_parameters(unit)
-    left, right = read_only(a, _DOUBLE), read_only(b.T, _DOUBLE)
+    kernel, f, size = dot_kernel(), dot_parameters(unit), unit.scale_block or 1
     if scales is None:
         scales = np.zeros((a.shape[0], 0)), np.zeros((b.shape[1], 0))
-    a_scale, b_scale = (read_only(scale, _DOUBLE) for scale in scales)
     accumulator = parameters(unit.accumulator_format, unit.rounding, unit.overflow, unit.random_bits)
     outer = parameters(unit.total_format, unit.total_rounding, unit.overflow, unit.random_bits)
+    for first, last in spans(unit, a.shape[1]):
+        left, right = read_only(a[:, first:last], _DOUBLE), read_only(b[first:last].T, _DOUBLE)
+        a_scale, b_scale = (read_only(scale[:, first // size : -(-last // size)], _DOUBLE) for scale in scales)
+        given = (left, right, a_scale, b_scale, out)
 
-    def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        arguments = (left, right, a_scale, b_scale, out, rows, columns, seeds, start, accumulator, outer, f)
-        if counter is None:
-            kernel(*arguments, None)
-        else:
-            counter.counting(lambda counts: kernel(*arguments, counts))
+        def part(rows: tuple[int, int], columns: tuple[int, int], given: tuple[RealArray, ...] = given) -> None:
+            arguments = (*given, rows, columns, seeds, start, accumulator, outer, f)
+            if counter is None:
+                kernel(*arguments, None)
+            else:
+                counter.counting(lambda counts: kernel(*arguments, counts))
 
-    over_parts(part, a, b)
+        over_parts(part, left, right.T)
 
 
 def dot_parameters(unit: MatrixUnit) -> DotParams:
@@ -191,7 +193,11 @@ def _chain(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit) -> None
         arrays[1][:, -missing:] = arrays[3][-missing:] = NO_EXPONENT
     accumulator = parameters(c, unit.rounding, unit.overflow)
     kernel = fused_kernel()
-    over_parts(lambda rows, columns: kernel(*arrays, direct, out, rows, columns, f, accumulator), a, b, _SPEED)
+
+    def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        kernel(*arrays, direct, out, rows, columns, f, accumulator)
+
+    over_parts(part, a, b, _SPEED, width=WIDTH)
 
 
 class _Split(NamedTuple):

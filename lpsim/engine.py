@@ -16,12 +16,13 @@ from lpsim.counts import Counter
 from lpsim.cpu.gemm import gemm
 from lpsim.cpu.matmul import native_matmul_kernel
 from lpsim.cpu.orders import order_kernel
+from lpsim.cpu.steps import WIDTH
 from lpsim.dots import accumulate_dots
 from lpsim.formats import Format, float32, float64
 from lpsim.parameters import nearest_parameters, parameters
-from lpsim.parts import Part, over_parts, read_only, step_seeds
+from lpsim.parts import Part, over_parts, read_only, spans, step_seeds
 from lpsim.rounding import Overflow, Rounding
-from lpsim.steps import step_runner
+from lpsim.steps import DEPTH, step_runner
 from lpsim.units import MatrixUnit
 
 __all__ = ["FLUSH", "Engine"]
@@ -102,10 +103,15 @@ class Engine:
         if self.is_gemm:
             gemm(a, b, accumulators)
         elif self.is_native:
-            over_parts(self._native(a, b, accumulators), a, b)
+            over_parts(self._native(a, b, accumulators), a, b, _SPEED)
         else:
             runner = step_runner(a, b, accumulators, unit, self._seed, start) if plain else None
-            over_parts(runner or self.carefully(a, b, accumulators, start), a, b, 1 if runner is None else _SPEED)
+            if runner is not None:
+                over_parts(runner, a, b, _SPEED, width=WIDTH, depth=DEPTH)
+            else:
+                for first, last in spans(unit, a.shape[1]):
+                    left, right = read_only(a[:, first:last], dtype), b[first:last]
+                    over_parts(self.carefully(left, right, accumulators, start), left, right)
         if accumulators is not out:
             out[...] = accumulators
 

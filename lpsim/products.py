@@ -16,9 +16,10 @@ from lpsim.arguments import RealArray
 from lpsim.cpu.gemm import gemm
 from lpsim.engine import Engine
 from lpsim.operands import Operands
+from lpsim.parts import depth_multiple, descends
 from lpsim.units import MatrixUnit
 
-__all__ = ["Factors", "Product", "depth_multiple"]
+__all__ = ["Factors", "Product"]
 
 #: Numbers of factors and result from which on a product is computed in tiles: about 24 bytes are needed for each.
 _LARGE = 1 << 22
@@ -30,35 +31,6 @@ _LARGE_GEMM = 1 << 24
 _TILE, _GEMM_TILE = (1024, 1024, 1 << 20), (4096, 512, 1 << 23)
 
 Scales = tuple[RealArray, RealArray]
-
-
-def depth_multiple(unit: MatrixUnit) -> int | None:
-    """Return of what a sum may be cut into parts of multiples, of which each continues the previous one.
-
-    Parameters
-    ----------
-    unit : MatrixUnit
-        A unit without stochastic modes.
-
-    Returns
-    -------
-    int or None
-        None: the sum cannot be cut.
-
-    Examples
-    --------
-    >>> import lpsim as lp
-    >>> from lpsim.products import depth_multiple
-    >>> [depth_multiple(lp.units.get(name)) for name in ("tf32", "h100.e4m3")]
-    [1, 32]
-    >>> depth_multiple(lp.MatrixUnit("half", order="pairwise")) is None
-    True
-    """
-    order = unit.summation
-    if order.block is None and unit.dot is None:
-        # Others have more than one number between two terms, or add c to the finished sum.
-        return 1 if order.inner in ("sequential", "reverse") else None
-    return math.lcm(order.block or 1, unit.dot.terms if unit.dot else 1, unit.scale_block or 1)
 
 
 class Factors(NamedTuple):
@@ -179,8 +151,7 @@ class Product:
             start = None if factors.c is None else factors.c[rows, columns]
             tile = self._operands.start_values(start, result[rows, columns].shape)
             depths = range(0, factors.a.shape[-1], step)
-            descending = self._unit.summation.block is None and self._unit.summation.inner == "reverse"
-            for first in reversed(depths) if descending else depths:
+            for first in reversed(depths) if descends(self._unit) else depths:
                 terms = slice(first, first + step)
                 a, round_a = self._operands.factor(factors.a[rows, terms], "a")
                 b, round_b = self._operands.factor(factors.b[terms, columns], "b")

@@ -39,19 +39,20 @@ import numpy as np
 from lpsim.arguments import RealArray
 from lpsim.core.steps import StepParams
 from lpsim.cpu.steps import WIDTH, Words, step_kernel
+from lpsim.cpu.threads import check_stop
 from lpsim.formats import Format
 from lpsim.parameters import parameters
 from lpsim.rounding import Rounding
 from lpsim.units import MatrixUnit
 
-__all__ = ["StepRunner", "may_be_tiny", "step_passes", "step_runner"]
+__all__ = ["DEPTH", "StepRunner", "may_be_tiny", "step_passes", "step_runner"]
 
 #: ``run(rows, columns)`` adds the products to that part of the result, and returns how many pieces of a row needed
 #: the second kernel.
 StepRunner = Callable[[tuple[int, int], tuple[int, int]], int]
 
 #: Steps between two looks at the accumulators: so many rows of b stay in the second-level cache.
-_DEPTH = 512
+DEPTH = 512
 
 _MODES = (Rounding.TIES_TO_EVEN, Rounding.TOWARD_ZERO, Rounding.STOCHASTIC)
 
@@ -156,8 +157,9 @@ def _run(
     words: Words,
 ) -> int:
     redone = 0
-    for start in range(0, a.shape[1], _DEPTH):
-        depths = (start, min(start + _DEPTH, a.shape[1]))
+    for start in range(0, a.shape[1], DEPTH):
+        check_stop()
+        depths = (start, min(start + DEPTH, a.shape[1]))
         todo = np.ones((rows[1] - rows[0], -(-(columns[1] - columns[0]) // WIDTH)), np.bool_)
         for number, (kernel, arguments, _) in enumerate(passes):
             kernel(a, b, out, todo, rows, columns, depths, words, *arguments)

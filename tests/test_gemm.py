@@ -173,7 +173,7 @@ def test_nothing_but_the_result_is_written() -> None:
 def test_more_threads_than_panels(threads_of_one_product: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The division among many threads, which one works off here if there are not so many."""
     monkeypatch.setattr(module, "_SHARED", 1)
-    monkeypatch.setattr(module.numba, "get_num_threads", lambda: threads_of_one_product)
+    monkeypatch.setattr(module, "get_num_threads", lambda: threads_of_one_product)
     monkeypatch.setattr(
         module, "map_ranges", lambda function, size, smallest: [function(i, i + 1) for i in range(size)]
     )

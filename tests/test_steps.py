@@ -326,7 +326,7 @@ def test_units_without_vector_kernels(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", DEVIOUS)
 def test_any_number_of_threads_and_depth(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     unit, _ = UNITS[name]
-    monkeypatch.setattr(steps_module, "_DEPTH", 17)
+    monkeypatch.setattr(steps_module, "DEPTH", 17)
     rng = np.random.default_rng(8)
     dtype = dtype_of(unit)
     for shape in ((1, 40, 90), (90, 40, 1), (37, 50, 41), (3, 20, 600), (70, 20, 5)):

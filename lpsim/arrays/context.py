@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,10 @@ from lpsim.rounding import Overflow, Rounding, as_overflow, as_rounding
 from lpsim.units import MatrixUnit
 
 __all__ = ["Context"]
+
+#: Held while a context's next operation gets its number, as several threads may share a context. None of a context's
+#: own, as a context can be copied and pickled.
+_drawing = threading.Lock()
 
 
 class Context:
@@ -108,8 +113,9 @@ class Context:
 
     def next_seed(self) -> int:
         """Return the seed of the next operation that uses random bits."""
-        number = self._drawn
-        self._drawn += 1
+        with _drawing:
+            number = self._drawn
+            self._drawn += 1
         return int(np.random.SeedSequence((self.seed or 0, number)).generate_state(1, np.uint64)[0])
 
     def products(self, function: Callable[..., Any], a: RealArray, b: RealArray, fmt: Format) -> Any:

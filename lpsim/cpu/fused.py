@@ -19,10 +19,10 @@ from lpsim.core.jit import core_function, core_part
 from lpsim.core.rounding import round_parts
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 
-__all__ = ["DIRECT_EXPONENTS", "NO_EXPONENT", "FusedParams", "fused_kernel", "split_kernel"]
+__all__ = ["DIRECT_EXPONENTS", "NO_EXPONENT", "WIDTH", "FusedParams", "fused_kernel", "split_kernel"]
 
 #: Columns of a tile, and terms of it between which rows change: both stay in the cache.
-_WIDTH = 256
+WIDTH = 256
 _DEPTH = 256
 
 #: Exponent of zero elements, far below that of any product.
@@ -184,11 +184,11 @@ def _build(fingerprint: int) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         assert fingerprint >= 0
         depth = a.shape[1]
-        unit_row, total_row = np.empty(_WIDTH, np.int32), np.empty(_WIDTH, np.float64)
-        sum_row = np.zeros(_WIDTH, np.int32)
+        unit_row, total_row = np.empty(WIDTH, np.int32), np.empty(WIDTH, np.float64)
+        sum_row = np.zeros(WIDTH, np.int32)
         panel = max(_DEPTH // f.terms, 1) * f.terms
-        for left in range(columns[0], columns[1], _WIDTH):
-            right = min(left + _WIDTH, columns[1])
+        for left in range(columns[0], columns[1], WIDTH):
+            right = min(left + WIDTH, columns[1])
             unit, totals, sums = unit_row[: right - left], total_row[: right - left], sum_row[: right - left]
             for top in range(0, depth, panel):
                 bottom = min(top + panel, depth)

@@ -8,15 +8,16 @@ result is that of the plain loop on every bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from lpsim.core.nearest import NearestParams
 from lpsim.cpu.panels import NUMBER, Matrix, Part, Product, panel_kernel, scratch_size
-from lpsim.cpu.threads import map_ranges
+from lpsim.cpu.thread_count import get_num_threads
+from lpsim.cpu.threads import check_stop, map_ranges
 from lpsim.cpu.tile import best_tile
 
 __all__ = ["gemm"]
@@ -34,6 +35,9 @@ _PACKED, _COLUMNS = 1 << 22, 1 << 13
 #: Multiply-adds of one product that are worth all threads (below, to wake them takes as long as they save), and of
 #: a batch that are worth a thread.
 _SHARED, _GRAIN = 1 << 24, 1 << 16
+
+#: Multiply-adds between two looks at whether to stop.
+_PIECE = 1 << 31
 
 #: Multiply-adds for which a thread that is woken comes late: the calling thread takes so many more, and need not wait.
 _LAG = 3 << 20
@@ -136,9 +140,9 @@ def _batch_offsets(matrix: _Array) -> _Array:
 
 def _run(product: Product, offsets: _Array) -> None:
     """Compute the products of a batch with as many threads as are worth it."""
-    size, threads = product.m * product.n * product.k, numba.get_num_threads()
+    size, threads = product.m * product.n * product.k, get_num_threads()
     few = threads > 1 and len(offsets) < 4 * threads
-    if few and size >= _SHARED and not product.direct:
+    if ((few and size >= _SHARED) or size > _PIECE) and not product.direct:
         for index in range(len(offsets)):
             _run_shared(product, offsets[index : index + 1])
         return
@@ -146,14 +150,14 @@ def _run(product: Product, offsets: _Array) -> None:
     map_ranges(
         lambda start, stop: _compute(product, offsets[start:stop], 0, rows, columns, columns),
         len(offsets),
-        smallest=max(1, _GRAIN // max(size, 1)),
+        smallest=_GRAIN / max(size, 1),
     )
 
 
 def _run_shared(product: Product, offset: _Array) -> None:
     """Compute one product with all threads, each of which takes a rectangle of tiles."""
     panels_a, panels_b = product.panels_a, product.panels_b
-    threads = numba.get_num_threads()
+    threads = get_num_threads()
     down = min(threads, panels_a)
     right = min(threads // down, panels_b)
     memory, packed = None, 0
@@ -171,7 +175,9 @@ def _run_shared(product: Product, offset: _Array) -> None:
         for i, j in (divmod(index, right) for index in range(start, stop)):
             rows = _share(panels_a, down, i, lag), _share(panels_a, down, i + 1, lag)
             columns = _share(panels_b, right, j, lag), _share(panels_b, right, j + 1, lag)
-            _compute(product, offset, packed, rows, columns, (0, 0) if packed else columns)
+            for piece in _pieces(product, rows, columns):
+                check_stop()
+                _compute(product, offset, packed, piece, columns, (0, 0) if packed else columns)
 
     map_ranges(multiply, down * right, smallest=1)
     del memory
@@ -182,6 +188,15 @@ def _share(size: int, parts: int, part: int, lag: float) -> int:
     first = min((1 + lag * (parts - 1)) / parts, 1.0)
     fraction = 0.0 if part == 0 else first + (part - 1) * (1 - first) / max(parts - 1, 1)
     return size if part == parts else round(size * fraction)
+
+
+def _pieces(product: Product, rows: tuple[int, int], columns: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Cut rows of tiles so that none takes long: whole blocks of A, between which packed B stays."""
+    tile = best_tile()
+    steps = (columns[1] - columns[0]) * tile.columns * tile.rows * max(product.k, 1)
+    height = max(_PIECE // max(steps, 1) // product.block, 1) * product.block
+    for top in range(rows[0], rows[1], height):
+        yield top, min(top + height, rows[1])
 
 
 def _compute(

@@ -14,7 +14,7 @@ from lpsim.arguments import RealArray, as_real, batch_shape, check_inner
 from lpsim.dask.graph import Label, Operand, as_dask, chained, in_chunks, refuse_arrays, unified
 from lpsim.engine import Engine
 from lpsim.operands import Operands
-from lpsim.products import depth_multiple
+from lpsim.parts import depth_multiple, descends
 from lpsim.reductions import reordered
 from lpsim.units import MatrixUnit
 
@@ -124,7 +124,7 @@ def _product(
         start = in_chunks(Operand(array, _last(labels, array.ndim)), chunks)
     scales = ("a_scale", "b_scale") if operands[2:] else ()
     step = functools.partial(_link, function, unit, seed, scales)
-    descending = unit.summation.block is None and unit.summation.inner == "reverse"
+    descending = descends(unit)
     return chained(name, step, joined, start, chunks, labels, links, sample.dtype, descending=descending)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lpsim.arguments import RealArray, as_real_float
 from lpsim.dask.graph import Operand, as_dask, chained, refuse_arrays, unified
-from lpsim.products import depth_multiple
+from lpsim.parts import depth_multiple, descends
 from lpsim.reductions import add_up, sum_unit, summed_axes
 from lpsim.units import MatrixUnit
 
@@ -44,7 +44,7 @@ def sum(function: Callable[..., Any], given: dict[str, Any]) -> Any:
     chunks, operands = unified([Operand(x, labels)], multiples, whole)
     links = {axes[0]: len(chunks[axes[0]])} if axes else {}
     step = functools.partial(_link, unit, axes, seed)
-    descending = unit.summation.block is None and unit.summation.inner == "reverse"
+    descending = descends(unit)
     result = chained("sum", step, operands, None, chunks, kept, links, sample.dtype, descending=descending)
     if keepdims:
         result = result[tuple(None if axis in axes else slice(None) for axis in labels)]

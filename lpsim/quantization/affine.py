@@ -187,7 +187,7 @@ class Affine(Scheme):
         map_ranges(
             lambda start, stop: kernel(x[start:stop], size, lowest[start:stop], highest[start:stop]),
             rows,
-            smallest=max(1, _GRAIN // max(x.shape[1], 1)),
+            smallest=_GRAIN / max(x.shape[1], 1),
         )
         if self.per == "tensor":
             return lowest.min(initial=0, keepdims=True)[:1], highest.max(initial=0, keepdims=True)[:1]
@@ -256,7 +256,7 @@ class Affine(Scheme):
         def run(start: int, stop: int) -> None:
             kernel(x[start:stop], size, *(array[start:stop] for array in arrays), low, high, codes[start:stop])
 
-        map_ranges(run, rows, smallest=max(1, _GRAIN // max(n, 1)))
+        map_ranges(run, rows, smallest=_GRAIN / max(n, 1))
         return codes
 
     def _rounded(self, x: _Numbers, factor: _Numbers) -> _Numbers:
@@ -289,7 +289,7 @@ class Affine(Scheme):
         def run(start: int, stop: int) -> None:
             kernel(codes[start:stop], size, *(array[start:stop] for array in arrays), out[start:stop])
 
-        map_ranges(run, rows, smallest=max(1, _GRAIN // max(n, 1)))
+        map_ranges(run, rows, smallest=_GRAIN / max(n, 1))
         return out
 
 

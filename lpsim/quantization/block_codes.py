@@ -51,7 +51,7 @@ def block_maxima(x: RealMatrix, block: int) -> npt.NDArray[np.float32]:
     map_ranges(
         lambda start, stop: kernel(flat[start * block : stop * block], block, out[start:stop]),
         out.size,
-        smallest=max(1, (1 << 18) // block),
+        smallest=(1 << 18) / block,
     )
     return out.view(np.float32).reshape(x.shape[0], x.shape[1] // block)
 
@@ -149,7 +149,7 @@ def _over_tiles(
             for row in range(start, stop):
                 run(row * n, (row + 1) * n, row * width, (row + 1) * width, buffers)
 
-        map_ranges(by_rows, rows, smallest=max(1, (1 << 18) // n))
+        map_ranges(by_rows, rows, smallest=(1 << 18) / n)
         return
     step = math.lcm(block, 8)
     step *= max(1, _TILE // step)
@@ -160,7 +160,7 @@ def _over_tiles(
             first, last = tile * step, min((tile + 1) * step, rows * n)
             run(first, last, first * fmt.bits // 8, last * fmt.bits // 8, buffers)
 
-    map_ranges(by_tiles, -(-rows * n // step), smallest=max(1, (1 << 18) // step))
+    map_ranges(by_tiles, -(-rows * n // step), smallest=(1 << 18) / step)
 
 
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

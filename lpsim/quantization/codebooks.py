@@ -150,7 +150,7 @@ class Codebook(Scheme):
             part = scales[start:stop]
             kernel(flat, limits, order, how.by_magnitude, how.sign_code, self.block, start, codes, part)
 
-        map_ranges(run, blocks, smallest=max(1, _GRAIN // self.block))
+        map_ranges(run, blocks, smallest=_GRAIN / self.block)
         return codes, scales
 
     def _dequantize(
@@ -165,7 +165,7 @@ class Codebook(Scheme):
         def run(start: int, stop: int) -> None:
             kernel(codes, scales[start:stop], table, self.block, start, out)
 
-        map_ranges(run, scales.size, smallest=max(1, _GRAIN // self.block))
+        map_ranges(run, scales.size, smallest=_GRAIN / self.block)
         return out
 
 

@@ -121,7 +121,7 @@ class GGUF(Scheme):
                 flat[start * one.block : stop * one.block], flat_out[start * one.octets : stop * one.octets], *_half()
             )
 
-        map_ranges(run, flat.size // one.block, smallest=max(1, _GRAIN[self._searches] // one.block))
+        map_ranges(run, flat.size // one.block, smallest=_GRAIN[self._searches] / one.block)
         return {"codes": out}
 
     @property
@@ -145,7 +145,7 @@ class GGUF(Scheme):
                 flat[start * one.octets : stop * one.octets], flat_out[start * one.block : stop * one.block], _half()[1]
             )
 
-        map_ranges(run, flat_out.size // one.block, smallest=max(1, _GRAIN[False] // one.block))
+        map_ranges(run, flat_out.size // one.block, smallest=_GRAIN[False] / one.block)
         return out
 
 

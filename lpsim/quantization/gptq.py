@@ -124,7 +124,7 @@ class GPTQ(Scheme):
                     # The exact product takes 11 + 9 bits, so that it is rounded once, to float16.
                     out[here] = (scales[groups[here]].astype(np.float32) * steps).astype(np.float16)
 
-        map_ranges(run, n, smallest=max(1, (1 << 18) // max(rows, 1)))
+        map_ranges(run, n, smallest=(1 << 18) / max(rows, 1))
         return np.ascontiguousarray(out.T)
 
     def unpack(self, parts: Parts, rows: int, n: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]]:
@@ -184,7 +184,7 @@ class GPTQ(Scheme):
                     its_errors[part],
                 )  # fmt: skip
 
-            map_ranges(run, rows, smallest=max(1, (1 << 16) // (stop - start) ** 2 + 1))
+            map_ranges(run, rows, smallest=(1 << 16) / (stop - start) ** 2)
             codes[:, start:stop] = block_codes
             weights[:, stop:] -= errors @ factor[start:stop, stop:]
             if progress is not None:

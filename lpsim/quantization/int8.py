@@ -45,7 +45,7 @@ def _integers(x: _Numbers, factor: _Numbers, divisor: _Numbers, low: int, mode: 
     def run(a: int, b: int) -> None:
         kernel(x[a:b], max(n, 1), zero[a:b], factor[a:b], divisor[a:b], zero[a:b], least, most, codes[a:b])
 
-    map_ranges(run, rows, smallest=max(1, _GRAIN // max(n, 1)))
+    map_ranges(run, rows, smallest=_GRAIN / max(n, 1))
     return codes
 
 
