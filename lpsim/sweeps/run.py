@@ -17,6 +17,7 @@ import numpy as np
 
 from lpsim import units
 from lpsim.errors import normwise_error
+from lpsim.files import replacing
 from lpsim.linalg import matmul
 from lpsim.sweeps.journal import Journal
 from lpsim.sweeps.labels import definitions_digest, is_mixed, label_of
@@ -369,13 +370,8 @@ def _table(pandas: Any, rows: list[Row], finished: Mapping[int, Row], failed: Ma
 
 
 def _write(table: Any, path: Path) -> None:
-    """Write a table, so that there is always the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as file:
         if path.suffix.lower() == ".csv":
-            table.to_csv(temporary, index=False)
+            table.to_csv(file, index=False)
         else:
-            table.to_parquet(temporary, index=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            table.to_parquet(file, index=False)
