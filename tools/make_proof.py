@@ -20,6 +20,8 @@ import numba
 import numpy as np
 
 import lpsim as lp
+from lpsim.cli import ending
+from lpsim.files import replacing
 from lpsim.formats import NAMED_FORMATS
 from lpsim.testing import Report
 from lpsim.testing.report import Total
@@ -178,9 +180,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     reports = [(sweep, run(sweep, options.folder / f"{sweep.name}.json", options.jobs)) for sweep in SWEEPS]
-    options.page.write_text(page(reports, _machine(), datetime.date.today().isoformat()))
+    with replacing(options.page, "w") as file:
+        file.write(page(reports, _machine(), datetime.date.today().isoformat()))
     return 0 if all(report.ok for _, report in reports) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main, "make_proof")

@@ -99,6 +99,8 @@ def sweep(
     ------
     SweepError
         If a call fails, with ``errors="raise"``.
+    BrokenExecutor
+        If a process of a pool ended by itself, as the system's killer makes it.
     ValueError, TypeError
         If an argument is none of those allowed, or there is a journal of another function or grid.
     ImportError
@@ -170,7 +172,14 @@ def sweep(
             if advance is not None:
                 advance()
 
-        _run(function, {row: call for row, call in enumerate(calls) if row not in finished}, executor, workers, done)
+        left = {row: call for row, call in enumerate(calls) if row not in finished}
+        try:
+            _run(function, left, executor, workers, done)
+        except BrokenExecutor as error:
+            if journal is None:
+                raise
+            kept = f"{len(finished)} of {len(calls)} rows are kept in {beside}, and the same call goes on from there"
+            raise BrokenExecutor(f"{error}; {kept}") from error
     table = _table(pandas, rows, finished, failed if errors == "record" else None)
     if target is not None:
         _write(table, target)
@@ -225,8 +234,9 @@ def _run(
                 del waiting[future]
         except BaseException:
             # What is finished already is not to be lost, and the rest is not to begin.
-            for future in waiting:
-                future.cancel()
+            if executor != "processes":  # these end, and older Pythons would complain of cancelled calls then
+                for future in waiting:
+                    future.cancel()
             for future, row in waiting.items():
                 if future.done() and not future.cancelled() and future.exception() is None:
                     done(row, future)
