@@ -129,6 +129,8 @@ def _destination(path: str) -> tuple[str, os.stat_result | None]:
         found = os.stat(path)
     except FileNotFoundError:
         return os.path.realpath(path), None
+    if not stat.S_ISREG(found.st_mode):
+        return path, found
     name = path
     while True:
         folder = os.path.realpath(os.path.dirname(name))
