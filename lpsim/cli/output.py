@@ -41,10 +41,17 @@ def writing(path: Path, argument: str) -> Iterator[None]:
         fail(f"{argument} is {str(path)!r}, which cannot be written: {error.strerror or error}", 1)
 
 
+class _Console(Console):
+    """Leaves it to `lpsim.cli.ending` what a reader that has gone means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def show(*renderables: Any) -> None:
     """Print tables and text to stdout; a table is never cut to fit a pipe or a file."""
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=200)
+    terminal = _Console()
+    console = terminal if terminal.is_terminal else _Console(width=200)
     for renderable in renderables:
         console.print(renderable)
 
