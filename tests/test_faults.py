@@ -29,7 +29,9 @@ PATIENCE = 60
 
 
 def environment(**more):
-    return {**os.environ, "PYTHONPATH": str(Path(lp.__file__).parents[1]), "NUMBA_NUM_THREADS": "2", **more}
+    own = {"PYTHONPATH": str(Path(lp.__file__).parents[1]), "NUMBA_NUM_THREADS": "2"}
+    # With buffers, as usual, of which something is left at the end.
+    return {**{name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}, **own, **more}
 
 
 @pytest.fixture
