@@ -61,16 +61,19 @@ def _figures() -> Iterator[str]:
     faults, disk = importlib.import_module("test_faults"), importlib.import_module("full_disk")
     areas = json.loads((ROOT / "tests" / "digest.json").read_text(encoding="utf-8"))
     functions = [name for name in lp.__all__ if callable(getattr(lp, name)) and name[0].islower()]
+    has = {
+        "public functions": functions,
+        "named formats": lp.formats.NAMED_FORMATS,
+        "rounding modes": lp.Rounding,
+        "overflow policies": lp.Overflow,
+        "named units": lp.units.NAMED_UNITS,
+        "quantisation schemes": lp.quantization.NAMED_SCHEMES,
+    }
     yield f"- Digests: {len(areas)} areas, each one operation, unit, order or scheme in many formats and modes."
-    yield (
-        f"- What there is to hold to it: {len(functions)} public functions, {len(lp.formats.NAMED_FORMATS)} named "
-        f"formats, {len(lp.Rounding)} rounding modes, {len(lp.Overflow)} overflow policies, {len(lp.units.NAMED_UNITS)} named "
-        f"units, {len(lp.quantization.NAMED_SCHEMES)} quantisation schemes."
-    )
+    yield "- What there is to hold to it: " + ", ".join(f"{len(what)} {name}" for name, what in has.items()) + "."
     yield (
         f"- Faults: {len(faults.AT_WORK)} commands interrupted at work or while they write, {len(disk.WRITERS)} kinds "
-        f"of files on a full disk, each fault injected into a real process; {tests_in(ROOT / 'tests' / 'test_faults.py')} "
-        "test functions."
+        f"of files on a full disk, each fault injected into a real process."
     )
 
 
