@@ -121,7 +121,7 @@ def descendants(pid):
 
 
 QUANTIZE = ("quantize", "in.npy", "--scheme", "nf4", "--out", "out.npz")
-MATMUL = ("matmul", "in.npy", "a.npy", "--out", "out.npy", "--plot", "out.png")
+MATMUL = ("matmul", "in.npy", "a.npy", "--out", "out.npy")
 VERIFY = ("verify", "e2m1fn", "--op", "add", "--json", "out.json")
 CODES = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated"),
          signal.SIGHUP: (129, "the terminal is closed")}  # fmt: skip
@@ -129,8 +129,7 @@ CODES = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated"
 #: Commands, and the function in which the signal finds them: at work, or with the new file written and not yet named.
 AT_WORK = {
     "quantize at work": (QUANTIZE, "lpsim.cli.quantize._quantized"),
-    "quantize writing": (QUANTIZE, "lpsim.files._sync"),
-    "quantize writing safetensors": ((*QUANTIZE[:-1], "out.safetensors"), "lpsim.files._sync"),
+    "quantize writing": ((*QUANTIZE[:-1], "out.safetensors"), "lpsim.files._sync"),
     "matmul at work": (MATMUL, "lpsim.cli.multiply.multiply"),
     "matmul writing": (MATMUL, "lpsim.files._sync"),
     "quantize-model": (
@@ -166,17 +165,18 @@ def test_a_command_ends_while_compiled_code_is_at_work(folder, work, number):
     assert command.left_as_it_was()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_an_end_from_outside_leaves_nothing(folder, number):
-    command = Command(folder, *MATMUL, work="lpsim.files._sync")
+@pytest.mark.parametrize(
+    ("number", "work"), [(signal.SIGTERM, "lpsim.files._sync"), (signal.SIGHUP, "lpsim.cli.quantize._quantized")]
+)
+def test_an_end_from_outside_leaves_nothing(folder, number, work):
+    command = Command(folder, *QUANTIZE, work=work)
     code, said = CODES[number]
     assert command.end(number) == (code, "", f"lpsim: {said}\n")
     assert command.left_as_it_was()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_verify_ends_with_its_processes(folder, jobs, number):
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
+def test_verify_ends_with_its_processes(folder, number, jobs):
     command = Command(folder, *VERIFY, "--jobs", jobs, work="lpsim.testing.verification._compare_row")
     code, out, err = command.end(number)
     assert code == CODES[number][0]
@@ -214,8 +214,9 @@ def goes_on(folder):
     return old and sorted(called) == [2, 3] and table["result"].tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("executor", ["threads", "processes"])
+@pytest.mark.parametrize(
+    ("executor", "number"), [("threads", signal.SIGINT), ("processes", signal.SIGINT), ("processes", signal.SIGTERM)]
+)
 def test_a_sweep_ends_with_its_workers_and_goes_on_later(folder, executor, number):
     command = sweep(folder, executor)
     code, said = CODES[number]
