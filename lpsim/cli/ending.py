@@ -31,7 +31,7 @@ _SIGNALS = {
 
 #: Seconds that the main thread has: to be told of a signal, as compiled code may keep it from that; to undo what it has
 #: begun; and to end, as other threads may keep it from that.
-_TO_REACT, _TO_UNDO, _TO_END = 0.6, 10.0, 0.2
+_TO_REACT, _TO_UNDO, _TO_END = 0.6, 5.0, 0.2
 
 
 class _Stopped(SystemExit):
@@ -121,14 +121,20 @@ class _Signals:
         self.undone = False
         self._name = name
         self._reacted = False
+        if threading.current_thread() is not threading.main_thread():
+            return  # no other one may do this, or is told of signals
         # Those that are ignored, as under nohup, are to be ignored.
         usual = (signal.SIG_DFL, signal.default_int_handler)
         self._own = [number for number in _SIGNALS if signal.getsignal(number) in usual]
         for number in self._own:
             signal.signal(number, self._react)
         reader, writer = os.pipe()
-        os.set_blocking(writer, False)
+        if os.name == "posix":
+            os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        if hasattr(os, "register_at_fork"):
+            # Signals of a forked child are not those of this process.
+            os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
         threading.Thread(target=self._watch, args=(reader,), name="lpsim-signals", daemon=True).start()
 
     def _react(self, number: int, frame: FrameType | None) -> None:
@@ -140,10 +146,10 @@ class _Signals:
     def _watch(self, reader: int) -> None:
         while (number := os.read(reader, 1)[0]) not in self._own:
             pass
-        if _wait(lambda: self._reacted, _TO_REACT):
-            _wait(lambda: self.undone, _TO_UNDO)
+        if _wait(lambda: self._reacted, _TO_REACT) and _wait(lambda: self.undone, _TO_UNDO):
             time.sleep(_TO_END)
         else:
+            self._reacted = True  # now it is too late for that
             os.write(2, f"{self._name}: {_SIGNALS[signal.Signals(number)]}\n".encode())
         remove_unfinished()
         for child in multiprocessing.active_children():
