@@ -255,6 +255,18 @@ def test_ctrl_c_does_not_reach_workers():
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
+def test_the_end_of_one_pool_is_not_that_of_another():
+    def failing():
+        with processes(1) as pool:
+            assert pool.submit(abs, -1).result(PATIENCE) == 1
+            raise ZeroDivisionError
+
+    with processes(1) as other:
+        assert other.submit(abs, -2).result(PATIENCE) == 2
+        pytest.raises(ZeroDivisionError, failing)
+        assert other.submit(abs, -3).result(PATIENCE) == 3
+
+
 def test_workers_end_with_a_process_that_is_killed(folder):
     command = sweep(folder, "processes")
     assert command.end(signal.SIGKILL)[0] == -signal.SIGKILL

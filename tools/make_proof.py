@@ -97,8 +97,14 @@ def run(sweep: Sweep, file: Path, jobs: int) -> Report:
     if not file.exists():
         command = [sys.executable, "-m", "lpsim", "verify", *sweep.formats, "--samples", str(sweep.samples)]
         print("+", " ".join(command[1:]), flush=True)
-        # Exit code 1 is a mismatch, which the page shows.
-        if subprocess.run([*command, "--jobs", str(jobs), "--json", str(file)], check=False).returncode not in (0, 1):
+        with subprocess.Popen([*command, "--jobs", str(jobs), "--json", str(file)]) as process:
+            try:
+                code = process.wait()
+            except BaseException:
+                process.terminate()  # not killed, so that it can end its own processes
+                raise
+        # Exit code 1 is a mismatch, which the page shows, or a fault, after which there is no file.
+        if code not in (0, 1) or not file.exists():
             raise SystemExit(f"the sweep {sweep.name!r} did not end")
     return Report.from_json(file.read_text())
 
