@@ -263,7 +263,8 @@ def test_the_end_of_one_pool_is_not_that_of_another():
 
     with processes(1) as other:
         assert other.submit(abs, -2).result(PATIENCE) == 2
-        pytest.raises(ZeroDivisionError, failing)
+        with pytest.raises(ZeroDivisionError):
+            failing()
         assert other.submit(abs, -3).result(PATIENCE) == 3
 
 
