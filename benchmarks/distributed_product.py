@@ -31,13 +31,16 @@ import lpsim as lp
 
 
 def write_factor(path: Path, size: int, chunk: int, seed: int) -> None:
-    """Write a matrix of normal numbers, one chunk in memory at a time."""
-    store = zarr.create_array(str(path), shape=(size, size), chunks=(chunk, chunk), dtype="float32")
+    """Write a matrix of normal numbers, one chunk in memory at a time; it has its name once it is whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    whole = (size, size)
+    store = zarr.create_array(str(partial), shape=whole, chunks=(chunk, chunk), dtype="float32", overwrite=True)
     for i in range(0, size, chunk):
         for j in range(0, size, chunk):
             shape = min(chunk, size - i), min(chunk, size - j)
             rng = np.random.default_rng([seed, i, j])
             store[i : i + chunk, j : j + chunk] = rng.standard_normal(shape, np.float32)
+    partial.rename(path)
 
 
 def written_chunks(path: Path) -> int:

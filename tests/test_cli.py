@@ -1,6 +1,7 @@
 """The ``lpsim`` command, run in this process; packaging tests run it as a program."""
 
 import re
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import pytest
@@ -312,6 +313,26 @@ def test_help_has_examples(command):
 
 def test_version():
     assert run("--version").stdout == f"lpsim {lp.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (MemoryError(), "the memory is exhausted"),
+        (MemoryError("Unable to allocate 1 TiB"), "Unable to allocate 1 TiB"),
+        (OSError(5, "Input/output error", "x.npy"), "[Errno 5] Input/output error: 'x.npy'"),
+        (BrokenPipeError(32, "Broken pipe", "out"), "[Errno 32] Broken pipe: 'out'"),
+        (BrokenExecutor("a process was killed"), "a process was killed"),
+    ],
+)
+def test_faults_of_the_machine_are_one_line_each(monkeypatch, error, sentence):
+    from lpsim.cli import formats
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(formats, "show", fail)
+    assert run("formats", code=1).output == f"lpsim: {sentence}\n"
 
 
 def test_unknown_command():

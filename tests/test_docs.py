@@ -104,7 +104,7 @@ def test_the_build_has_no_warning(built):
 def test_all_pages_are_built(site):
     pages = [path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")]
     assert len(pages) > 12
-    for page in [*pages, "formats.html", "units.html", "cli.html", "changelog.html", "explorer.html"]:
+    for page in [*pages, "formats.html", "units.html", "cli.html", "changelog.html", "security.html", "explorer.html"]:
         assert (site / page).exists(), page
 
 

@@ -116,7 +116,7 @@ def test_a_table_is_replaced_only_by_a_whole_one(tmp_path, monkeypatch):
     path.write_text("old")
 
     def half(self, file, index):
-        file.write_text("half")
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", half)

@@ -20,6 +20,7 @@ import numpy as np
 
 import lpsim as lp
 import lpsim.cuda
+from lpsim.cli import ending
 from lpsim.testing.operands import sampled_operands
 
 sys.path.append(str(Path(__file__).parent))
@@ -226,4 +227,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main, "check_gpu")

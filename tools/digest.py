@@ -29,6 +29,7 @@ if "lpsim" not in sys.modules and not os.environ.get("LPSIM_DIGEST_INSTALLED"):
 import numpy as np  # noqa: E402
 
 import lpsim as lp  # noqa: E402
+from lpsim.files import replacing  # noqa: E402
 
 FILE = ROOT / "tests" / "digest.json"
 
@@ -229,7 +230,8 @@ def main() -> int:
         return failed
     found = digests(SMALL if given.small else given.areas)
     if given.write:
-        FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        with replacing(FILE, "w") as file:
+            file.write(json.dumps(found, indent=1, sort_keys=True) + "\n")
         return 0
     if not given.check:
         print(json.dumps(found, indent=1, sort_keys=True))

@@ -1,7 +1,7 @@
 """A hook of MkDocs: pages of the documentation that are made of what lpsim says of itself.
 
 ``mkdocs.yml`` names this file. No page here has a table of its own: formats, units, functions, commands and the
-explorer come from the package, the changelog from its file.
+explorer come from the package, the changelog and what is said of security from their files.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "units.md": units_page,
         "cli.md": cli_page,
         "changelog.md": changelog_page,
+        "security.md": security_page,
         "explorer.md": explorer_page,
         # The page around the explorer becomes explorer.html.
         "explorer_page.html": explorer.page,
@@ -140,6 +141,11 @@ def cli_page() -> str:
 def changelog_page() -> str:
     """Return the changelog."""
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def security_page() -> str:
+    """Return what the repository says of security, with its links from here."""
+    return (ROOT / "SECURITY.md").read_text(encoding="utf-8").replace("](docs/", "](")
 
 
 def explorer_page() -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from lpsim import explorer
+from lpsim.cli import ending
+from lpsim.files import replacing
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "explorer.png"
 FORMATS = ("fp16", "bf16", "e4m3fn", "E5M7")
@@ -33,10 +35,12 @@ def main() -> None:
         bottom = page.locator("#cards").bounding_box()
         assert bottom is not None
         height = bottom["y"] + bottom["height"] + 12
-        page.screenshot(path=PICTURE, clip={"x": 0, "y": 0, "width": 1160, "height": height})
+        picture = page.screenshot(clip={"x": 0, "y": 0, "width": 1160, "height": height})
         browser.close()
+    with replacing(PICTURE) as file:
+        file.write(picture)
     print(f"{PICTURE}: {PICTURE.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, "make_explorer_picture")

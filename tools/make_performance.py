@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 import lpsim as lp
-from lpsim.cli import bench, machine, peers
+from lpsim.cli import bench, ending, machine, peers
 from lpsim.cli.headlines import Result
 from lpsim.cli.timing import best_times, numbers, one_thread_environment
+from lpsim.files import replacing
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -239,13 +240,15 @@ def main(arguments: list[str] | None = None) -> None:
         return
     measured = json.loads(options.source.read_text()) if options.source else measure()
     if options.json is not None:
-        options.json.write_text(json.dumps(measured))
+        with replacing(options.json, "w") as file:
+            json.dump(measured, file)
     from performance_figures import matmul_figure, round_figure, save
 
-    (options.docs / "performance.md").write_text(page(measured))
+    with replacing(options.docs / "performance.md", "w") as file:
+        file.write(page(measured))
     save(round_figure(measured["round"]), options.docs / "performance_round.png")
     save(matmul_figure(measured["matmul"]), options.docs / "performance_matmul.png")
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, "make_performance")

@@ -20,6 +20,8 @@ import numba
 import numpy as np
 
 import lpsim as lp
+from lpsim.cli import ending
+from lpsim.files import replacing
 from lpsim.formats import NAMED_FORMATS
 from lpsim.testing import Report
 from lpsim.testing.report import Total
@@ -95,8 +97,14 @@ def run(sweep: Sweep, file: Path, jobs: int) -> Report:
     if not file.exists():
         command = [sys.executable, "-m", "lpsim", "verify", *sweep.formats, "--samples", str(sweep.samples)]
         print("+", " ".join(command[1:]), flush=True)
-        # Exit code 1 is a mismatch, which the page shows.
-        if subprocess.run([*command, "--jobs", str(jobs), "--json", str(file)], check=False).returncode not in (0, 1):
+        with subprocess.Popen([*command, "--jobs", str(jobs), "--json", str(file)]) as process:
+            try:
+                code = process.wait()
+            except BaseException:
+                process.terminate()  # not killed, so that it can end its own processes
+                raise
+        # Exit code 1 is a mismatch, which the page shows, or a fault, after which there is no file.
+        if code not in (0, 1) or not file.exists():
             raise SystemExit(f"the sweep {sweep.name!r} did not end")
     return Report.from_json(file.read_text())
 
@@ -178,9 +186,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     reports = [(sweep, run(sweep, options.folder / f"{sweep.name}.json", options.jobs)) for sweep in SWEEPS]
-    options.page.write_text(page(reports, _machine(), datetime.date.today().isoformat()))
+    with replacing(options.page, "w") as file:
+        file.write(page(reports, _machine(), datetime.date.today().isoformat()))
     return 0 if all(report.ok for _, report in reports) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main, "make_proof")

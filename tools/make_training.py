@@ -17,7 +17,10 @@ import pandas as pd
 import torch
 
 import lpsim as lp
+from lpsim.cli import ending
+from lpsim.cli.figures import write_figure
 from lpsim.examples.training import PRECISIONS, WORKLOADS, train
+from lpsim.files import replacing
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -69,7 +72,7 @@ def figure(results: pd.DataFrame, path: Path) -> None:
     axes[0].set_ylabel("training loss (nats)")
     handles, labels = axes[0].get_legend_handles_labels()
     chart.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    chart.savefig(path, dpi=110)
+    write_figure(chart, path, dpi=110)
 
 
 def curves(rows: pd.DataFrame) -> tuple[list[int], Any]:
@@ -95,11 +98,11 @@ def main() -> None:
     figure(results, DOCS / "training.png")
     page = DOCS / "training.md"
     text = page.read_text(encoding="utf-8")
-    page.write_text(
-        re.sub(r"(?<=<!-- table -->\n).*?(?=\n<!-- end -->)", lambda _: table(results), text, flags=re.DOTALL),
-        encoding="utf-8",
-    )
+    with replacing(page, "w") as file:
+        file.write(
+            re.sub(r"(?<=<!-- table -->\n).*?(?=\n<!-- end -->)", lambda _: table(results), text, flags=re.DOTALL)
+        )
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, "make_training")

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lpsim.cli.figures import FAINT, INK, STYLE, add_title, layout
+from lpsim.cli.figures import FAINT, INK, STYLE, add_title, layout, write_figure
 
 __all__ = ["matmul_figure", "round_figure", "save"]
 
@@ -22,7 +22,7 @@ _LPSIM = "#0077BB"
 def save(figure: Figure, path: Path) -> None:
     """Write a figure."""
     with rc_context(STYLE):
-        figure.savefig(path)
+        write_figure(figure, path)
 
 
 def round_figure(curves: Curves) -> Figure:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 import lpsim as lp
+from lpsim.cli import ending
+from lpsim.files import replacing
 
 #: Hardware in `lpsim.units` by what the name of a GPU holds.
 GPUS = {
@@ -172,7 +173,8 @@ def witness(multiply: Product, hardware: str, rows: int, folder: Path | None) ->
         if folder is not None and recorded["a"]:
             folder.mkdir(parents=True, exist_ok=True)
             whole = {key: np.concatenate(parts) for key, parts in recorded.items()}
-            np.savez_compressed(folder / f"{hardware}_{kind}.npz", **whole, c=np.zeros(len(whole["a"]), np.uint32))
+            with replacing(folder / f"{hardware}_{kind}.npz") as file:
+                np.savez_compressed(file, **whole, c=np.zeros(len(whole["a"]), np.uint32))
     return found
 
 
@@ -199,4 +201,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main, "tensor_core_witness")

@@ -13,6 +13,12 @@ def main() -> None:
     if any(importlib.util.find_spec(package) is None for package in ("typer", "rich")):
         print("lpsim: the command needs the extra 'cli': pip install 'lpsim[cli]'", file=sys.stderr)
         sys.exit(2)
+    from lpsim.cli.ending import run
+
+    run(_run)
+
+
+def _run() -> None:
     from lpsim.cli.app import app
 
     app(prog_name="lpsim")

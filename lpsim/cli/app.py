@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import lpsim
 from lpsim.cli import (
@@ -21,11 +22,22 @@ from lpsim.cli import (
     units,
     verify,
 )
+from lpsim.cli.ending import reported
 
 __all__ = ["app"]
 
+
+class _Commands(TyperGroup):
+    """Commands of which none ends with a traceback where the machine, not the code, is at fault."""
+
+    def invoke(self, context: typer.Context) -> Any:  # type: ignore[override]
+        with reported():
+            return super().invoke(context)
+
+
 app = typer.Typer(
     name="lpsim",
+    cls=_Commands,
     help="Simulate low-precision floating-point formats and matrix units, bit by bit.",
     no_args_is_help=True,
     add_completion=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
@@ -54,9 +55,10 @@ def measure_all(quick: bool, shrink: int, threads: int) -> dict[int, list[Result
     with progress() as bar:
         task = bar.add_task("bench", total=len(found) * len(headlines.headlines(quick)))
         for count, results in found.items():
-            for result in headlines.run(quick, _SECONDS[not quick], shrink, one_thread=count == 1):
-                results.append(result)
-                bar.update(task, advance=1, description=result.name)
+            with closing(headlines.run(quick, _SECONDS[not quick], shrink, one_thread=count == 1)) as measured:
+                for result in measured:
+                    results.append(result)
+                    bar.update(task, advance=1, description=result.name)
     return found
 
 

@@ -9,7 +9,8 @@ import typer
 
 from lpsim import explorer
 from lpsim.cli.inputs import check_folder, parse_formats
-from lpsim.cli.output import fail
+from lpsim.cli.output import fail, writing
+from lpsim.files import replacing
 
 __all__ = ["EXAMPLES", "explore"]
 
@@ -44,5 +45,6 @@ def explore(
     if output.suffix.lower() not in (".html", ".htm"):
         fail(f"--output is {str(output)!r}; allowed: a name that ends in .html")
     check_folder(output, "--output")
-    output.write_text(explorer.page(chosen, number), encoding="utf-8")
+    with writing(output, "--output"), replacing(output, "w") as file:
+        file.write(explorer.page(chosen, number))
     print(f"page: {output}")

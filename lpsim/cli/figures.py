@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
 from lpsim.cli.digits import Projection, UnitResult
-from lpsim.cli.output import bad_input
+from lpsim.cli.output import writing
 from lpsim.errors import ProductError
+from lpsim.files import replacing
 
-__all__ = ["FAINT", "INK", "MEASURED", "STYLE", "add_title", "demo_figure", "error_figure", "layout", "save_figure"]
+__all__ = [
+    "FAINT", "INK", "MEASURED", "STYLE", "add_title", "demo_figure", "error_figure", "layout", "save_figure",
+    "write_figure",
+]  # fmt: skip
 
 # Paul Tol's "muted" scheme, safe for colour-blind readers; its grey serves as the tenth colour.
 _DIGIT_COLOURS = (
@@ -49,8 +54,17 @@ _PROJECTED = ("fp8_e5m2", "fp16_fp16acc", "bf16_bf16acc")
 
 def save_figure(figure: Figure, path: Path, argument: str) -> None:
     """Write a figure, or exit with a sentence if the file cannot be written."""
-    with bad_input(f"{argument}: ", (OSError,)), rc_context(STYLE):
-        figure.savefig(path)
+    with writing(path, argument), rc_context(STYLE):
+        write_figure(figure, path)
+
+
+def write_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """Write a figure as its ``savefig`` does with these options, so that the file is there once it is whole."""
+    # Some kinds of figures go back in the file, which a pipe cannot.
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.lstrip(".").lower(), **options)
+    with replacing(path) as file:
+        file.write(drawn.getbuffer())
 
 
 def error_figure(errors: dict[str, ProductError], subtitle: str) -> Figure:

@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,11 +183,13 @@ def measure(headline: Headline, seconds: float = 1.0, shrink: int = 1) -> Result
     return Result(headline.group, headline.name, headline.against, lpsim, other, gflops)
 
 
-def run(quick: bool, seconds: float, shrink: int, one_thread: bool) -> Iterator[Result]:
+def run(quick: bool, seconds: float, shrink: int, one_thread: bool) -> Generator[Result, None, None]:
     """Yield the results of all headlines, measured in a new process, as they come."""
     command = [sys.executable, "-W", "ignore", "-m", __name__, "--seconds", str(seconds), "--shrink", str(shrink)]
     environment = one_thread_environment() if one_thread else dict(os.environ)
-    with subprocess.Popen(command + ["--quick"] * quick, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    # In a session of its own, Ctrl-C does not reach it: it is ended here.
+    options: dict[str, Any] = {"env": environment, "stdout": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen(command + ["--quick"] * quick, text=True, **options) as process:
         assert process.stdout is not None
         try:
             for line in process.stdout:

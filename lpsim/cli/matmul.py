@@ -13,8 +13,9 @@ from rich.table import Table
 
 from lpsim.cli.inputs import check_folder, load_factors, parse_units, prepare_figure
 from lpsim.cli.multiply import products
-from lpsim.cli.output import bad_input, fail, number, print_json, show
+from lpsim.cli.output import fail, number, print_json, show, writing
 from lpsim.errors import ProductError, product_error
+from lpsim.files import replacing
 from lpsim.units import MatrixUnit
 
 __all__ = ["EXAMPLES", "matmul"]
@@ -96,7 +97,7 @@ def matmul(
 
 
 def _save(path: Path, product: npt.NDArray[Any]) -> None:
-    with bad_input("--out: ", (OSError,)), path.open("wb") as file:
+    with writing(path, "--out"), replacing(path) as file:
         np.save(file, product, allow_pickle=False)
 
 

@@ -7,19 +7,20 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["bad_input", "fail", "number", "print_json", "progress", "show"]
+__all__ = ["bad_input", "fail", "number", "print_json", "progress", "show", "writing"]
 
 
-def fail(sentence: str) -> NoReturn:
-    """Say what is wrong with the input and exit with code 2."""
+def fail(sentence: str, code: int = 2) -> NoReturn:
+    """Say what is wrong with the input and exit, by default with the code for that, 2."""
     print(f"lpsim: {sentence}", file=sys.stderr)
-    raise typer.Exit(2)
+    raise typer.Exit(code)
 
 
 @contextmanager
@@ -31,10 +32,26 @@ def bad_input(about: str = "", kinds: tuple[type[Exception], ...] = (ValueError,
         fail(about + " ".join(str(error).split()))
 
 
+@contextmanager
+def writing(path: Path, argument: str) -> Iterator[None]:
+    """Say which file cannot be written, of which argument, and exit with code 1."""
+    try:
+        yield
+    except OSError as error:
+        fail(f"{argument} is {str(path)!r}, which cannot be written: {error.strerror or error}", 1)
+
+
+class _Console(Console):
+    """Leaves it to `lpsim.cli.ending` what a reader that has gone means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def show(*renderables: Any) -> None:
     """Print tables and text to stdout; a table is never cut to fit a pipe or a file."""
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=200)
+    terminal = _Console()
+    console = terminal if terminal.is_terminal else _Console(width=200)
     for renderable in renderables:
         console.print(renderable)
 

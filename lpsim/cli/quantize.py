@@ -15,7 +15,7 @@ from rich.table import Table
 
 import lpsim as lp
 from lpsim.cli.inputs import check_folder
-from lpsim.cli.output import bad_input, fail, number, print_json, progress, show
+from lpsim.cli.output import bad_input, fail, number, print_json, progress, show, writing
 from lpsim.quantization import NAMED_SCHEMES, Quantized, Scheme, save_arrays
 
 __all__ = ["EXAMPLES", "Stored", "quantize"]
@@ -92,7 +92,7 @@ def quantize(
             f"IN is {str(source)!r}, in which no array can be quantised: {stored[0].kept if stored else 'it is empty'}"
         )
     if out is not None:
-        with bad_input("--out: ", (OSError, ValueError, ImportError)):
+        with bad_input("--out: ", (ValueError, ImportError)), writing(out, "--out"):
             save_arrays(results, out)
     _report(stored, results, out, json)
 

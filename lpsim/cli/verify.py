@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from lpsim.cli.inputs import check_folder, parse_formats
-from lpsim.cli.output import bad_input, progress, show
+from lpsim.cli.output import bad_input, progress, show, writing
+from lpsim.files import replacing
 from lpsim.testing import Report, Row
 from lpsim.testing import verify as verify_formats
 
@@ -48,7 +49,7 @@ def verify(
     """Compare the kernels with the exact reference, bit for bit, flags included.
 
     Every row stands for one operation in all modes and overflow policies, on all operands or on samples. Exits with
-    1 if anything differs. Ctrl-C ends it, and prints what was compared until then.
+    1 if anything differs. Ctrl-C ends it, and prints what was compared until then; FILE is written only by a whole run.
     """
     chosen = parse_formats(formats, "FORMAT")
     if json is not None:
@@ -70,8 +71,10 @@ def verify(
             jobs=jobs or os.cpu_count() or 1,
             progress=advance,
         )
-    if json is not None:
-        json.write_text(report.to_json())
+    # An unfinished report is no proof, and would be taken for one.
+    if json is not None and report.complete:
+        with writing(json, "--json"), replacing(json, "w") as file:
+            file.write(report.to_json())
     show(_table(report))
     for row in report.rows:
         if row.example:

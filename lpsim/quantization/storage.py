@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.files import replacing
 from lpsim.memory import check_size
 from lpsim.quantization.quantized import Quantized
 from lpsim.quantization.scheme import Layout, Parts, scheme_from_dict
@@ -60,6 +59,8 @@ def save_arrays(arrays: Mapping[str, Quantized | _Array], path: str | Path) -> N
     ------
     ValueError
         For another ending or a slash in a name.
+    OSError
+        If the file cannot be written; one that was there is as it was.
 
     Examples
     --------
@@ -84,18 +85,12 @@ def save_arrays(arrays: Mapping[str, Quantized | _Array], path: str | Path) -> N
         else:
             parts[name] = np.asarray(array, order="C")
     header = json.dumps(described)
-    temporary = path.parent / f".{path.name}.{os.getpid()}-{threading.get_ident()}"
-    try:
-        with temporary.open("xb") as file:
-            if path.suffix == ".npz":
-                contents: dict[str, Any] = {_HEADER: np.array(header), **parts}
-                np.savez(file, **contents)
-            else:
-                file.write(_safetensors().save(parts, metadata={_HEADER: header}))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        if path.suffix == ".npz":
+            contents: dict[str, Any] = {_HEADER: np.array(header), **parts}
+            np.savez(file, **contents)
+        else:
+            file.write(_safetensors().save(parts, metadata={_HEADER: header}))
 
 
 def load_arrays(path: str | Path) -> dict[str, Quantized | _Array]:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lpsim.files import naming
+
 __all__ = ["Journal"]
 
 Row = dict[str, Any]
@@ -15,8 +17,8 @@ class Journal:
     """The finished rows of one sweep in a file.
 
     The first line says which sweep it is; each other line is a row's number and its results. Lines are written whole,
-    each by one system call, so that another process or an interrupt sees only whole ones; one that was cut off all the
-    same, at the end of the file, is dropped.
+    each by one system call, so that another process or an interrupt sees only whole ones. Of one that a full disk cuts
+    off, nothing is left; one that was cut off all the same, at the end of the file, is dropped.
 
     Parameters
     ----------
@@ -94,7 +96,17 @@ class Journal:
         self._write({"row": row, "results": results})
 
     def _write(self, entry: Row) -> None:
-        self._file.write(json.dumps(entry).encode() + b"\n")
+        line = memoryview(json.dumps(entry).encode() + b"\n")
+        whole = self._file.tell()
+        with naming(self._path):
+            try:
+                while line:
+                    line = line[self._file.write(line) :]
+            except BaseException:
+                # Of a full disk, perhaps: what is written of the line, which later ones would make part of the journal.
+                self._file.truncate(whole)
+                self._file.seek(whole)
+                raise
 
     def __enter__(self) -> Journal:
         return self

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import queue
-import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
+
+from lpsim.workers import processes
 
 __all__ = ["pool"]
 
@@ -44,11 +44,6 @@ class _Threads(Executor):
             self._tasks.put(None)
 
 
-def _ignore_interrupts() -> None:
-    # Ctrl-C reaches all processes of a terminal; the sweep's own ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 @contextmanager
 def pool(executor: Any, workers: int | None, function: Callable[..., Any]) -> Iterator[Executor]:
     """Provide an executor, and end at once what it still does where the block is left by an exception.
@@ -75,18 +70,8 @@ def pool(executor: Any, workers: int | None, function: Callable[..., Any]) -> It
             threads.shutdown()
     elif executor == "processes":
         _check_sendable(function)
-        before = set(multiprocessing.active_children())
-        # Forked processes would lack the threads of this one, and have its locks.
-        context = multiprocessing.get_context("spawn")
-        processes = ProcessPoolExecutor(workers or os.cpu_count() or 1, context, _ignore_interrupts)
-        try:
-            yield processes
-        except BaseException:
-            for child in set(multiprocessing.active_children()) - before:
-                child.terminate()
-            processes.shutdown(wait=True, cancel_futures=True)
-            raise
-        processes.shutdown()
+        with processes(workers or os.cpu_count() or 1) as chosen:
+            yield chosen
     elif isinstance(executor, Executor):
         yield executor
     elif hasattr(executor, "get_executor"):

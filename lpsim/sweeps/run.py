@@ -17,6 +17,7 @@ import numpy as np
 
 from lpsim import units
 from lpsim.errors import normwise_error
+from lpsim.files import replacing
 from lpsim.linalg import matmul
 from lpsim.sweeps.journal import Journal
 from lpsim.sweeps.labels import definitions_digest, is_mixed, label_of
@@ -98,6 +99,8 @@ def sweep(
     ------
     SweepError
         If a call fails, with ``errors="raise"``.
+    BrokenExecutor
+        If a process of a pool ended by itself, as the system's killer makes it.
     ValueError, TypeError
         If an argument is none of those allowed, or there is a journal of another function or grid.
     ImportError
@@ -169,7 +172,14 @@ def sweep(
             if advance is not None:
                 advance()
 
-        _run(function, {row: call for row, call in enumerate(calls) if row not in finished}, executor, workers, done)
+        left = {row: call for row, call in enumerate(calls) if row not in finished}
+        try:
+            _run(function, left, executor, workers, done)
+        except BrokenExecutor as error:
+            if journal is None:
+                raise
+            kept = f"{len(finished)} of {len(calls)} rows are kept in {beside}, and the same call goes on from there"
+            raise BrokenExecutor(f"{error}; {kept}") from error
     table = _table(pandas, rows, finished, failed if errors == "record" else None)
     if target is not None:
         _write(table, target)
@@ -224,8 +234,9 @@ def _run(
                 del waiting[future]
         except BaseException:
             # What is finished already is not to be lost, and the rest is not to begin.
-            for future in waiting:
-                future.cancel()
+            if executor != "processes":  # these end, and older Pythons would complain of cancelled calls then
+                for future in waiting:
+                    future.cancel()
             for future, row in waiting.items():
                 if future.done() and not future.cancelled() and future.exception() is None:
                     done(row, future)
@@ -369,13 +380,8 @@ def _table(pandas: Any, rows: list[Row], finished: Mapping[int, Row], failed: Ma
 
 
 def _write(table: Any, path: Path) -> None:
-    """Write a table, so that there is always the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as file:
         if path.suffix.lower() == ".csv":
-            table.to_csv(temporary, index=False)
+            table.to_csv(file, index=False)
         else:
-            table.to_parquet(temporary, index=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            table.to_parquet(file, index=False)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-import multiprocessing
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -22,6 +20,7 @@ from lpsim.rounding import TININESS, Flag, Overflow, Rounding, as_overflow, as_r
 from lpsim.testing import oracle
 from lpsim.testing.operands import all_operands, sampled_operands, unary_points
 from lpsim.testing.report import Report, Row
+from lpsim.workers import processes
 
 __all__ = ["LEVELS", "OPERATIONS", "verify"]
 
@@ -137,10 +136,11 @@ def verify(
     rows: list[Row] = []
     total = sum(len(task.roundings) for task in tasks)
     try:
-        for done, found in enumerate(_run(tasks, jobs), 1):
-            rows += found
-            if progress is not None and found:
-                progress(done, total, found[-1])
+        with contextlib.closing(_run(tasks, jobs)) as compared:
+            for done, found in enumerate(compared, 1):
+                rows += found
+                if progress is not None and found:
+                    progress(done, total, found[-1])
     except KeyboardInterrupt:
         return Report(tuple(rows), complete=False)
     return Report(tuple(rows))
@@ -177,26 +177,15 @@ def _tasks(
             yield _Task(fmt, operation, chosen, allowed, complete, samples, seed)
 
 
-def _run(tasks: list[_Task], jobs: int) -> Iterator[list[Row]]:
+def _run(tasks: list[_Task], jobs: int) -> Generator[list[Row], None, None]:
     """Yield the rows of each operation in each mode, in the order of the tasks."""
     if jobs == 1:
         for task in tasks:
             yield from _compare(task)
         return
-    # Fresh interpreters: a fork would copy the threads' locks. Ctrl-C is for this process alone.
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    ignore_interrupts = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=signal.signal, initargs=ignore_interrupts) as pool:
-        futures = [pool.submit(_compare_all, task) for task in tasks]
-        try:
-            for future in futures:
-                yield from future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-            raise
+    with processes(jobs) as pool:
+        for future in [pool.submit(_compare_all, task) for task in tasks]:
+            yield from future.result()
 
 
 def _compare_all(task: _Task) -> list[list[Row]]:
