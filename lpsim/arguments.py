@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import shown
 from lpsim.formats import NAMED_FORMATS, Format
 from lpsim.memory import check_size
 from lpsim.rounding import Rounding
@@ -16,6 +17,7 @@ from lpsim.rounding import Rounding
 __all__ = [
     "RealArray",
     "as_array",
+    "as_float64",
     "as_integer_pair",
     "as_random_bits",
     "as_real",
@@ -41,7 +43,7 @@ _FEW_AXES = 32
 
 
 def _listed_type(value: Any) -> str:
-    return f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"{value!r:.60}"
+    return f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"{shown(value)}"
 
 
 def as_array(value: Any, argument: str) -> RealArray:
@@ -51,7 +53,7 @@ def as_array(value: Any, argument: str) -> RealArray:
     try:
         array: RealArray = np.asanyarray(value)
     except ValueError as error:
-        raise ValueError(f"{argument} is {value!r:.60}; allowed: a real array of one shape ({error})") from None
+        raise ValueError(f"{argument} is {shown(value)}; allowed: a real array of one shape ({error})") from None
     return array
 
 
@@ -109,6 +111,12 @@ def as_real_float(value: Any, argument: str) -> RealArray:
             )
         return total
     return array
+
+
+def as_float64(value: Any, argument: str) -> npt.NDArray[np.float64]:
+    """Return an array-like as a float64 array of the same values; refuse integers that are not binary64 numbers."""
+    with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
+        return np.asarray(as_real_float(value, argument), np.float64)
 
 
 def broadcast_shape(operands: dict[str, RealArray]) -> tuple[int, ...]:
@@ -196,7 +204,7 @@ def check_out(
     if isinstance(out, tuple) and len(out) == 1:
         out = out[0]
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{argument} is {out!r:.60}; allowed: a NumPy array or None")
+        raise TypeError(f"{argument} is {shown(out)}; allowed: a NumPy array or None")
     if not holds(out.dtype):
         raise TypeError(f"{argument} has dtype {out.dtype}; allowed: {allowed}")
     if out.shape != shape:
@@ -229,14 +237,14 @@ def as_seed(seed: Any, rounding: Rounding, *, alternative: str = "") -> int:
             f"2**64 - 1{alternative}"
         )
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(f"seed is {seed!r}; allowed: an integer from 0 to 2**64 - 1, or None")
+        raise TypeError(f"seed is {shown(seed)}; allowed: an integer from 0 to 2**64 - 1, or None")
     if not 0 <= seed < 1 << 64:
-        raise ValueError(f"seed is {seed}; allowed: 0 to 2**64 - 1")
+        raise ValueError(f"seed is {shown(int(seed))}; allowed: 0 to 2**64 - 1")
     return int(seed)
 
 
 def as_random_bits(random_bits: Any) -> int:
     """Return a number of random bits, checked to be an integer."""
     if isinstance(random_bits, (bool, np.bool_)) or not isinstance(random_bits, (int, np.integer)):
-        raise TypeError(f"random_bits is {random_bits!r}; allowed: an integer")
+        raise TypeError(f"random_bits is {shown(random_bits)}; allowed: an integer")
     return int(random_bits)

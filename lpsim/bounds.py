@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import as_real
+from lpsim.arguments import as_float64
+from lpsim.checks import check_choice, shown
 from lpsim.formats import Format
 from lpsim.rounding import Rounding
 from lpsim.units import FusedDot, MatrixUnit
@@ -169,7 +170,7 @@ def read_factors(
     b_scale: npt.ArrayLike | None,
 ) -> Factors:
     """Return the operands of a product as `Factors`, or raise ValueError or TypeError."""
-    left, right = (np.array(as_real(x, name), np.float64) for x, name in ((a, "a"), (b, "b")))
+    left, right = (np.array(as_float64(x, name)) for x, name in ((a, "a"), (b, "b")))
     matrices = right.ndim > 1
     try:
         shape = (
@@ -183,7 +184,7 @@ def read_factors(
         raise ValueError(
             f"a has shape {left.shape} and b has shape {right.shape}; allowed: those that matmul multiplies"
         )
-    start = np.zeros(()) if c is None else np.array(as_real(c, "c"), np.float64)
+    start = np.zeros(()) if c is None else np.array(as_float64(c, "c"))
     try:
         start = np.broadcast_to(start, shape)
     except ValueError:
@@ -195,7 +196,7 @@ def read_factors(
         if given is None or unit.scale_block is None:
             scales.append(np.ones(()))
             continue
-        scale = np.array(as_real(given, name), np.float64)
+        scale = np.array(as_float64(given, name))
         blocks = -(-x.shape[axis] // unit.scale_block) if x.ndim > 1 else 0
         if scale.ndim < 2 or x.ndim < 2 or scale.shape[axis] != blocks:
             raise ValueError(f"{name} has shape {scale.shape}; allowed: {blocks} blocks of a matrix of shape {x.shape}")
@@ -229,10 +230,9 @@ class _Chains:
     @staticmethod
     def of(unit: MatrixUnit, kind: str, confidence: float) -> _Chains:
         """Return those of a unit, if its bound can be stated."""
-        if kind not in KINDS:
-            raise ValueError(f"kind is {kind!r}; allowed: {', '.join(map(repr, KINDS))}")
+        check_choice("kind", kind, KINDS)
         if isinstance(confidence, str) or not 0 < confidence < math.inf:
-            raise ValueError(f"confidence is {confidence!r}; allowed: a positive number")
+            raise ValueError(f"confidence is {shown(confidence)}; allowed: a positive number")
         sums = (unit.product_format, unit.accumulator_format, unit.total_format, unit.output_format)
         for fmt in (unit.a_format, unit.b_format, *sums):
             if fmt is not None and not (fmt.has_zero and fmt.signed):

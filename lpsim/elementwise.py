@@ -259,19 +259,20 @@ def _iterate_buffered(
     # NumPy's stubs lack "contig".
     common: list[Any] = ["contig", "aligned", "nbo"]
     directions = ["readonly"] * inputs + ["writeonly"] * (len(arrays) - inputs)
-    iterator = np.nditer(
-        arrays,
-        flags=("external_loop", "buffered", "growinner"),
-        op_flags=[[direction, *common] for direction in directions],
-        op_dtypes=dtypes,
-        order="C" if ordered else "K",
-        casting="same_kind",
-        buffersize=_BUFFER,
-    )
-    with iterator, np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
-        for chunk in iterator:
-            run(chunk, start)
-            start += chunk[0].size
+    with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn, the first ones where the iterator is made
+        iterator = np.nditer(
+            arrays,
+            flags=("external_loop", "buffered", "growinner"),
+            op_flags=[[direction, *common] for direction in directions],
+            op_dtypes=dtypes,
+            order="C" if ordered else "K",
+            casting="same_kind",
+            buffersize=_BUFFER,
+        )
+        with iterator:
+            for chunk in iterator:
+                run(chunk, start)
+                start += chunk[0].size
 
 
 def _output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], fmt: Format, codes: bool) -> RealArray:

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import as_real
+from lpsim.arguments import as_float64
 from lpsim.bounds import matmul_bound, read_factors
+from lpsim.checks import check_choice
 from lpsim.formats import FormatLike
 from lpsim.spacing import ulp
 from lpsim.units import MatrixUnit
@@ -62,8 +63,7 @@ def normwise_error(computed: npt.ArrayLike, exact: npt.ArrayLike, norm: str | fl
     >>> normwise_error([[3, 4.5]], [[3, 4]]), normwise_error([[3, 4.5]], [[3, 4]], norm=1)
     (0.1, 0.125)
     """
-    if norm not in _NORMS:
-        raise ValueError(f"norm is {norm!r}; allowed: {', '.join(map(repr, _NORMS))}")
+    check_choice("norm", norm, _NORMS)
     error, reference = _difference(computed, exact)
     if error.ndim > 2:
         raise ValueError(f"computed has {error.ndim} axes; allowed: at most two")
@@ -264,12 +264,12 @@ def product_error(
         relative_frobenius_bound=_ratio(_norm(bound), _norm(product)),
         max_componentwise=_largest(_ratios(error, magnitude)),
         max_componentwise_bound=_largest(_ratios(bound, magnitude)),
-        not_finite=int(np.count_nonzero(~np.isfinite(np.asarray(computed, np.float64)))),
+        not_finite=int(np.count_nonzero(~np.isfinite(_real(computed, "computed")))),
     )
 
 
 def _real(x: npt.ArrayLike, argument: str) -> _Reals:
-    return np.asarray(as_real(x, argument), dtype=np.float64)
+    return as_float64(x, argument)
 
 
 def _difference(computed: npt.ArrayLike, exact: npt.ArrayLike) -> tuple[_Reals, _Reals]:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import check_choice, shown
+
 __all__ = [
     "ALIASES", "EXMY", "MAX_EXPONENT_BITS", "MAX_MANTISSA_BITS", "NAMED_FORMATS", "P3109", "SOURCES", "SPECIALS",
     "Format", "FormatLike", "format",
@@ -94,13 +96,11 @@ class Format:
         self._check_integer("mantissa_bits", 0, MAX_MANTISSA_BITS)
         for argument in ("subnormals", "signed"):
             if not isinstance(getattr(self, argument), (bool, np.bool_)):
-                raise TypeError(f"{argument} is {getattr(self, argument)!r}; allowed: True or False")
+                raise TypeError(f"{argument} is {shown(getattr(self, argument))}; allowed: True or False")
             object.__setattr__(self, argument, bool(getattr(self, argument)))
         if self.name is not None and not isinstance(self.name, str):
-            raise TypeError(f"name is {self.name!r}; allowed: a string or None")
-        if not isinstance(self.specials, str) or self.specials not in SPECIALS:
-            allowed = ", ".join(map(repr, SPECIALS))
-            raise ValueError(f"specials is {self.specials!r}; allowed: {allowed}")
+            raise TypeError(f"name is {shown(self.name)}; allowed: a string or None")
+        check_choice("specials", self.specials, SPECIALS)
         if self.specials == "fnuz" and not self.signed:
             raise ValueError("specials is 'fnuz', which needs a sign bit, but signed is False")
         if self.bias is None:
@@ -112,9 +112,9 @@ class Format:
     def _check_integer(self, argument: str, low: int, high: int) -> None:
         value = getattr(self, argument)
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{argument} is {value!r}; allowed: an integer from {low} to {high}")
+            raise TypeError(f"{argument} is {shown(value)}; allowed: an integer from {low} to {high}")
         if not low <= value <= high:
-            raise ValueError(f"{argument} is {value}; allowed: {low} to {high}")
+            raise ValueError(f"{argument} is {shown(int(value))}; allowed: {low} to {high}")
         object.__setattr__(self, argument, int(value))
 
     def _check_values(self) -> None:
@@ -445,7 +445,7 @@ def format(spec: FormatLike, argument: str = "fmt") -> Format:
     except Exception:  # NumPy raises what it meets in a description of a dtype
         dtype = None
     if spec is None or dtype is None:
-        raise TypeError(f"{argument} is {spec!r:.80}; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype")
+        raise TypeError(f"{argument} is {shown(spec)}; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype")
     if dtype.name not in NAMED_FORMATS:
         raise ValueError(
             f"{argument} is the dtype {dtype.name!r}; allowed: float16, float32, float64 and dtypes of ml_dtypes"
@@ -481,6 +481,6 @@ def _parse(text: str, argument: str) -> Format:
     near = difflib.get_close_matches(key, ALIASES, n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise ValueError(
-        f"{argument} is {text!r:.80}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "
+        f"{argument} is {shown(text)}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "
         f"'E4M3B11FNUZ', 'binary8p3', or a named format such as {', '.join(map(repr, NAMED_FORMATS))}{hint}"
     )

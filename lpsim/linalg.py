@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_seed, batch_shape, check_inner, check_value_out
+from lpsim.checks import shown
 from lpsim.counts import Counter, MatmulStats
 from lpsim.cpu.gemm import gemm
 from lpsim.dispatch import overridable
@@ -97,7 +98,7 @@ def matmul(
     unit = units.tf32 if unit is None else units.get(unit)
     number = np.uint64(as_seed(seed, Rounding.STOCHASTIC if unit.is_stochastic else Rounding.TIES_TO_EVEN))
     if not isinstance(stats, bool):
-        raise TypeError(f"stats is {stats!r}; allowed: True or False")
+        raise TypeError(f"stats is {shown(stats)}; allowed: True or False")
     left, right = as_real(a, "a").view(np.ndarray), as_real(b, "b").view(np.ndarray)
     check_inner(left, right)
     counters = (Counter(), Counter(), Counter()) if stats else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, SupportsIndex
 
@@ -12,6 +13,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from lpsim.arguments import RealArray
 from lpsim.arrays.context import Context
 from lpsim.arrays.operands import values_for
+from lpsim.checks import shown
 from lpsim.codec import decode, encode
 from lpsim.codec import round as round_to
 from lpsim.formats import Format, FormatLike
@@ -215,7 +217,11 @@ class Array(NDArrayOperatorsMixin):
         return float(self._one("float"))
 
     def __int__(self) -> int:
-        return int(self._one("int"))
+        value = self._one("int")
+        if not math.isfinite(value):
+            error = ValueError if math.isnan(value) else OverflowError  # as Python's floats
+            raise error(f"int is called with an array of {value}; allowed: finite values")
+        return int(value)
 
     def _one(self, kind: str) -> Any:
         if self.size != 1:
@@ -381,7 +387,7 @@ def _as_context(context: Any) -> Context:
     if context is None:
         return Context()
     if not isinstance(context, Context):
-        raise TypeError(f"context is {context!r:.60}; allowed: a lpsim.Context or None")
+        raise TypeError(f"context is {shown(context)}; allowed: a lpsim.Context or None")
     return context
 
 

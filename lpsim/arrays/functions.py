@@ -12,6 +12,7 @@ from lpsim import arithmetic
 from lpsim.arrays.array import Array
 from lpsim.arrays.operands import exact_values, own_array, values_for
 from lpsim.arrays.ufuncs import fold, sum_over, written
+from lpsim.checks import shown
 from lpsim.reductions import dot as dot_of
 
 __all__ = ["apply_function"]
@@ -152,7 +153,7 @@ def _cumprod(a: Array, axis: Any = None, dtype: Any = None, out: Any = None) -> 
 
 def _no_dtype(dtype: Any, name: str) -> None:
     if dtype is not None:
-        raise TypeError(f"dtype of {name} is {dtype!r}; allowed for arrays with a format: None (astype converts)")
+        raise TypeError(f"dtype of {name} is {shown(dtype)}; allowed for arrays with a format: None (astype converts)")
 
 
 @_defines(np.dot)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import as_real
+from lpsim.checks import shown
 
 __all__ = ["Hessian", "inverse_factor"]
 
@@ -48,7 +49,7 @@ class Hessian:
 
     def __init__(self, in_features: int) -> None:
         if isinstance(in_features, bool) or not isinstance(in_features, (int, np.integer)):
-            raise TypeError(f"in_features is {in_features!r}; allowed: an integer")
+            raise TypeError(f"in_features is {shown(in_features)}; allowed: an integer")
         if in_features < 1:
             raise ValueError(f"in_features is {in_features}; allowed: 1 or more")
         self.matrix: RealMatrix = np.zeros((int(in_features), int(in_features)), np.float32)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import shown
+
 __all__ = ["integer_matmul"]
 
 #: The integers whose sums binary32 holds exactly, and those of an int32 accumulator.
@@ -85,5 +87,5 @@ def _as_integers(value: npt.ArrayLike, argument: str, zero: int) -> npt.NDArray[
     if array.dtype.kind not in "ui" or array.dtype.itemsize > 2:
         raise TypeError(f"{argument} has dtype {array.dtype}; allowed: integers of 8 or 16 bits")
     if isinstance(zero, bool) or not isinstance(zero, (int, np.integer)) or not -(1 << 16) < zero < 1 << 16:
-        raise ValueError(f"{argument}_zero is {zero!r}; allowed: an integer of up to 16 bits")
+        raise ValueError(f"{argument}_zero is {shown(zero)}; allowed: an integer of up to 16 bits")
     return array if zero == 0 else array.astype(np.int32) - np.int32(zero)

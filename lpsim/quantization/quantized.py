@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import as_real
+from lpsim.checks import shown
 from lpsim.cpu.largest import largest_bits_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.parts import read_only
@@ -122,7 +123,7 @@ class Quantized:
         try:
             wanted = np.dtype(dtype)
         except Exception:  # NumPy raises what it meets in a description of a dtype
-            raise TypeError(f"dtype is {dtype!r:.60}; allowed: floating-point dtypes") from None
+            raise TypeError(f"dtype is {shown(dtype)}; allowed: floating-point dtypes") from None
         if wanted.kind != "f" and wanted.name not in _EXTRA_FLOATS:
             raise TypeError(f"dtype is {wanted}; allowed: floating-point dtypes")
         values = self.scheme.dequantize_matrix(self.parts, self.rows, self.n)
@@ -217,7 +218,7 @@ def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any)
     if array.ndim == 0:
         raise ValueError("x is 0-d; allowed: at least one axis")
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-        raise TypeError(f"axis is {axis!r}; allowed: an integer")
+        raise TypeError(f"axis is {shown(axis)}; allowed: an integer")
     if not -array.ndim <= axis < array.ndim:
         raise ValueError(f"axis is {axis}; allowed for {array.ndim} axes: {-array.ndim} to {array.ndim - 1}")
     unknown, missing = sorted(given.keys() - chosen.needs - chosen.takes), sorted(chosen.needs - given.keys())
