@@ -15,6 +15,7 @@ from lpsim.memory import check_size
 from lpsim.rounding import Rounding
 
 __all__ = [
+    "MOST_AXES",
     "RealArray",
     "as_array",
     "as_float64",
@@ -38,7 +39,8 @@ _EXACT_INTEGER = 1 << 53
 #: Elements from which on an array may be a view of fewer, that is too large for memory.
 _LARGE = 1 << 26
 
-#: Axes that `numpy.broadcast_shapes` takes, fewer than arrays may have.
+#: Axes that arrays may have, and that `numpy.broadcast_shapes` takes.
+MOST_AXES = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0b1" else 32
 _FEW_AXES = 32
 
 

@@ -58,6 +58,8 @@ def check_integer(argument: str, value: Any, allowed: str) -> None:
 
 
 def check_number(argument: str, value: Any, allowed: str) -> None:
-    """Refuse what is no real number, of Python or NumPy, and truth values."""
+    """Refuse what is no real number, of Python or NumPy, in the range of float64, and truth values."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{argument} is {shown(value)}; allowed: {allowed}")
+    if isinstance(value, int) and abs(value) > 1 << 1023:
+        raise ValueError(f"{argument} is {shown(value)}; allowed: {allowed}, in the range of float64")

@@ -18,6 +18,7 @@ from lpsim.arguments import (
     check_out,
     check_value_out,
 )
+from lpsim.checks import check_choice
 from lpsim.core.operations import ADD, ROUND
 from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE
 from lpsim.cpu.threads import map_ranges
@@ -25,7 +26,7 @@ from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.memory import check_size
 from lpsim.parameters import parameters
-from lpsim.rounding import Rounding, as_overflow, as_rounding
+from lpsim.rounding import TININESS, Rounding, as_overflow, as_rounding
 from lpsim.shortcuts import Shortcut, general, quickest
 
 __all__ = ["apply", "as_words", "iterate", "round_real", "wrap_result"]
@@ -65,6 +66,7 @@ def apply(
     fmt = as_format(fmt)
     mode = as_rounding(rounding)
     policy = as_overflow(overflow)
+    check_choice("tininess", tininess, TININESS)  # before it is a key of a cache
     f = parameters(fmt, mode, policy, as_random_bits(random_bits), tininess)
     words, operands_and_words = None, operands
     if bits is not None:

@@ -108,6 +108,7 @@ def jit_parameters(fmt: Format, rounding: Any, overflow: Any, random_bits: Any, 
     mode = as_rounding(rounding)
     if isinstance(random_bits, bool) or not isinstance(random_bits, int):
         raise TypeError(f"random_bits is {shown(random_bits)}; allowed: an integer")
+    check_choice("tininess", tininess, TININESS)  # before it is a key of a cache
     f = parameters(fmt, mode, as_overflow(overflow), random_bits, tininess)
     return stochastic(f) if mode.is_stochastic else f
 

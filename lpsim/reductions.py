@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_real, as_real_float, check_inner, check_value_out
+from lpsim.arguments import MOST_AXES, RealArray, as_real, as_real_float, check_inner, check_value_out
 from lpsim.checks import shown
 from lpsim.dispatch import overridable
 from lpsim.formats import FormatLike, float32, float64
@@ -94,6 +94,10 @@ def dot(
     depth = left.shape[-1]
     front = right if right.ndim == 1 else np.moveaxis(right, -2, 0)
     shape = left.shape[:-1] + front.shape[1:]
+    if len(shape) > MOST_AXES:
+        raise ValueError(
+            f"a has {left.ndim} axes and b has {right.ndim}, which gives {len(shape)}; allowed: up to {MOST_AXES}"
+        )
     if out is not None:
         out = check_value_out(out, shape, unit.result_format)
     m, n = math.prod(left.shape[:-1]), math.prod(front.shape[1:])

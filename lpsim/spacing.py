@@ -224,7 +224,8 @@ def ulp_distance(x: npt.ArrayLike, y: npt.ArrayLike, fmt: FormatLike) -> Any:
     broadcast_shape(arrays)
     positions = []
     for name, array in arrays.items():
-        wrong = np.asarray(round(array, fmt)) != array
+        with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
+            wrong = np.asarray(round(array, fmt)) != array
         if wrong.any():
             raise ValueError(
                 f"{name} holds {array[wrong].flat[0]}; allowed: values of {fmt} (round with lpsim.round first)"

@@ -13,6 +13,7 @@ reproduces them, and make the exit status 1.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import faulthandler
 import mmap
 import os
@@ -22,6 +23,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,8 @@ MEMORY = 6 << 30
 #: Progress of a worker: index of the call at work, how many kernels are being compiled, findings.
 PROGRESS = struct.Struct("qqq")
 
-#: Calls of a worker before the next process takes over.
-BATCH = 20_000
+#: Calls of a worker before the next process takes over. Each loads the kernels that it meets, which takes seconds.
+BATCH = 50_000
 
 
 def work(kind: str, seed: int, first: int, count: int, progress: Any, until: float) -> int:
@@ -93,17 +95,37 @@ def work(kind: str, seed: int, first: int, count: int, progress: Any, until: flo
     return findings
 
 
-def supervise(kind: str, seed: int, first: int, count: int, until: float, out: Any) -> tuple[int, int]:
+def supervise(kind: str, seed: int, first: int, count: int, until: float, workers: int, out: Any) -> tuple[int, int]:
     """Let worker processes make the calls; return how many were made, and the number of findings."""
+    starts = iter(range(first, first + count, BATCH))
+    lock = threading.Lock()
+
+    def serve() -> tuple[int, int]:
+        made, findings = 0, 0
+        while time.time() < until:
+            with lock:
+                start = next(starts, None)
+            if start is None:
+                break
+            more, wrong = _supervise_batch(kind, seed, start, min(BATCH, first + count - start), until, out)
+            made, findings = made + more, findings + wrong
+        return made, findings
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        served = [one.result() for one in [pool.submit(serve) for _ in range(workers)]]
+    return sum(made for made, _ in served), sum(findings for _, findings in served)
+
+
+def _supervise_batch(kind: str, seed: int, first: int, count: int, until: float, out: Any) -> tuple[int, int]:
     done, findings = first, 0
     while done < first + count and time.time() < until:
         with tempfile.NamedTemporaryFile() as file:
             file.write(bytes(PROGRESS.size))
             file.flush()
-            batch = min(BATCH, first + count - done)
+            rest = first + count - done
             command = [sys.executable, str(HERE / "fuzz.py"),
                        "--worker", file.name, "--kind", kind, "--seed", str(seed),
-                       "--first", str(done), "--calls", str(batch), "--until", str(until)]  # fmt: skip
+                       "--first", str(done), "--calls", str(rest), "--until", str(until)]  # fmt: skip
             process = subprocess.Popen(command, stdout=out, stderr=out)
             with mmap.mmap(file.fileno(), PROGRESS.size, prot=mmap.PROT_READ) as progress:
                 status, wrong = _watch(process, progress)
@@ -144,6 +166,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="index of the first call")
     parser.add_argument("--kind", choices=("calls", "files"), default="calls")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes at once")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--until", type=float, default=float("inf"), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -163,7 +186,7 @@ def main() -> int:
     share = start
     for kind, weight in (("calls", 0.8), ("files", 0.2)):
         share += weight * (given.seconds or float("inf"))
-        made, findings = supervise(kind, given.seed, given.first, counts[kind], share, sys.stdout)
+        made, findings = supervise(kind, given.seed, given.first, counts[kind], share, given.workers, sys.stdout)
         print(
             f"{kind}: {made} of seed {given.seed} from {given.first}, {findings} findings, {time.time() - start:.0f} s"
         )

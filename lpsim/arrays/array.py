@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from lpsim.arguments import RealArray
+from lpsim.arguments import RealArray, as_array
 from lpsim.arrays.context import Context
 from lpsim.arrays.operands import values_for
 from lpsim.checks import shown
@@ -338,7 +338,7 @@ class Array(NDArrayOperatorsMixin):
 
     def take(self, indices: Any, axis: Any = None) -> Array:
         """Return elements at indices, as `numpy.take`."""
-        return self._like(self._values.take(indices, axis))
+        return self._like(self._values.take(_as_indices(indices), axis))
 
 
 def array(
@@ -389,6 +389,15 @@ def _as_context(context: Any) -> Context:
     if not isinstance(context, Context):
         raise TypeError(f"context is {shown(context)}; allowed: a lpsim.Context or None")
     return context
+
+
+def _as_indices(indices: Any) -> RealArray:
+    array = as_array(_plain_index(indices), "indices")
+    if not array.size:
+        return array.astype(np.intp)
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"indices has dtype {array.dtype}; allowed: integers")
+    return array
 
 
 def _plain_index(index: Any) -> Any:

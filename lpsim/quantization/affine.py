@@ -78,13 +78,22 @@ class Affine(Scheme):
     def __post_init__(self) -> None:
         if isinstance(self.bits, bool) or not isinstance(self.bits, (int, np.integer)) or not 2 <= self.bits <= 16:
             raise ValueError(f"bits is {shown(self.bits)}; allowed: 2 to 16")
+        for name in ("symmetric", "narrow_range"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise TypeError(f"{name} is {shown(getattr(self, name))}; allowed: True or False")
+        if self.signed is not None and not isinstance(self.signed, (bool, np.bool_)):
+            raise TypeError(f"signed is {shown(self.signed)}; allowed: True, False or None")
         check_choice("convention", self.convention, CONVENTIONS)
         check_choice("per", self.per, ("tensor", "channel"))
         mode, asymmetric = CONVENTIONS[self.convention]
         if not self.symmetric and not asymmetric:
-            raise ValueError(f"symmetric is False, but the convention {self.convention!r} has no zero points")
+            raise ValueError(
+                f"symmetric is False, but the convention {self.convention!r} has no zero points; allowed: True"
+            )
         if self.symmetric and self.convention.startswith("tensorflow_min"):
-            raise ValueError(f"symmetric is True, but the convention {self.convention!r} starts at the least number")
+            raise ValueError(
+                f"symmetric is True, but the convention {self.convention!r} starts at the least number; allowed: False"
+            )
         if self.group is not None:
             if isinstance(self.group, bool) or not isinstance(self.group, (int, np.integer)) or self.group < 1:
                 raise ValueError(f"group is {shown(self.group)}; allowed: a positive integer or None")
@@ -99,7 +108,9 @@ class Affine(Scheme):
             if not 0 < self.scale < math.inf:
                 raise ValueError(f"scale is {shown(self.scale)}; allowed: a positive number or None")
         if self.scale is not None and self.convention.startswith("tensorflow_min"):
-            raise ValueError(f"scale is given, but the convention {self.convention!r} takes it from the data")
+            raise ValueError(
+                f"scale is given, but the convention {self.convention!r} takes it from the data; allowed: None"
+            )
         if self.zero_point is not None:
             if self.scale is None:
                 raise ValueError("zero_point is given without scale; allowed: both, scale alone or none")

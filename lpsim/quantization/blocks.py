@@ -353,7 +353,7 @@ def bfp(
     if isinstance(mantissa_bits, bool) or not isinstance(mantissa_bits, int):
         raise TypeError(f"mantissa_bits is {shown(mantissa_bits)}; allowed: an integer")
     if not 2 <= mantissa_bits <= 16:
-        raise ValueError(f"mantissa_bits is {mantissa_bits}; allowed: 2 to 16")
+        raise ValueError(f"mantissa_bits is {shown(int(mantissa_bits))}; allowed: 2 to 16")
     # One bit before the point: the quantum is 2**(1 - bias - (b - 1)) = 2**(2 - b).
     fmt = Format(0, mantissa_bits - 1, bias=0, specials="finite")
     return replace(block_float(fmt, float8_e8m0fnu, block, "floor", rounding, seed), integer=True)

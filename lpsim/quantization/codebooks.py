@@ -178,7 +178,7 @@ def _numbers(argument: str, given: Any) -> npt.NDArray[np.float32]:
     array = as_real(given, argument).view(np.ndarray)
     if array.ndim != 1:
         raise ValueError(f"{argument} has shape {array.shape}; allowed: one axis")
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return array.astype(np.float32)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lpsim.checks import shown
+from lpsim.checks import check_number, shown
 from lpsim.cpu.gptq import gptq_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.quantization.hessian import Hessian, inverse_factor
@@ -68,10 +68,9 @@ class GPTQ(Scheme):
         if self.block < 1:
             raise ValueError(f"block is {shown(int(self.block))}; allowed: 1 or more")
         damp = self.damp_percent
-        if isinstance(damp, bool) or not isinstance(damp, (int, float)):
-            raise TypeError(f"damp_percent is {shown(damp)}; allowed: a number")
+        check_number("damp_percent", damp, "a number")
         if not 0 <= damp < float("inf"):
-            raise ValueError(f"damp_percent is {damp}; allowed: finite numbers from 0")
+            raise ValueError(f"damp_percent is {shown(damp)}; allowed: finite numbers from 0")
         object.__setattr__(self, "damp_percent", float(damp))
 
     def _width(self, n: int) -> int:

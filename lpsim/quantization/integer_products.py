@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.arguments import as_array
 from lpsim.checks import shown
 
 __all__ = ["integer_matmul"]
@@ -80,7 +81,7 @@ def _magnitude(array: npt.NDArray[Any]) -> int:
 
 
 def _as_integers(value: npt.ArrayLike, argument: str, zero: int) -> npt.NDArray[Any]:
-    array = np.asarray(value)
+    array = as_array(value, argument).view(np.ndarray)
     if array.dtype.kind in "ui" and array.dtype.itemsize > 2 and not isinstance(value, np.ndarray):
         narrow = array.astype(np.int16)
         array = narrow if np.array_equal(narrow, array) else array

@@ -49,7 +49,8 @@ def get(scheme: SchemeLike) -> Scheme:
     try:
         return lowered[match[1].lower()](**_parameters(match[2] or "()"))
     except TypeError as error:
-        raise ValueError(f"scheme is {shown(scheme)}, with wrong parameters: {error}") from None
+        allowed = f"those of lpsim.quantization.{match[1].lower()}"
+        raise ValueError(f"scheme is {shown(scheme)}, with wrong parameters: {error}; allowed: {allowed}") from None
 
 
 def _parameters(text: str) -> dict[str, object]:
@@ -59,7 +60,7 @@ def _parameters(text: str) -> dict[str, object]:
         if not isinstance(call, ast.Call) or call.args or any(one.arg is None for one in call.keywords):
             raise ValueError
         return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the last two for text that nests deeply
         raise ValueError(
             f"parameters of a scheme are {shown(text)}; allowed: literals by name, such as (block=64)"
         ) from None

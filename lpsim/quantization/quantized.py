@@ -220,7 +220,9 @@ def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any)
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
         raise TypeError(f"axis is {shown(axis)}; allowed: an integer")
     if not -array.ndim <= axis < array.ndim:
-        raise ValueError(f"axis is {axis}; allowed for {array.ndim} axes: {-array.ndim} to {array.ndim - 1}")
+        raise ValueError(
+            f"axis is {shown(int(axis))}; allowed for {array.ndim} axes: {-array.ndim} to {array.ndim - 1}"
+        )
     unknown, missing = sorted(given.keys() - chosen.needs - chosen.takes), sorted(chosen.needs - given.keys())
     if unknown:
         allowed = ", ".join(sorted(chosen.needs | chosen.takes)) or "none"

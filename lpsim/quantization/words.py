@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.arguments import as_array
 from lpsim.checks import shown
 
 __all__ = ["pack_words", "unpack_words", "words_for"]
@@ -88,7 +89,8 @@ def unpack_words(words: npt.ArrayLike, bits: int, count: int) -> npt.NDArray[np.
         raise ValueError(f"count is {shown(int(count))}; allowed: 0 or more")
     count = int(count)
     if given.shape[0] != words_for(count, bits):
-        raise ValueError(f"words has {given.shape[0]} rows; allowed for {count} codes: {words_for(count, bits)}")
+        needed = shown(words_for(count, bits))
+        raise ValueError(f"words has {given.shape[0]} rows; allowed for {shown(count)} codes: {needed}")
     m = given.shape[1]
     blocks = -(-count // 32)
     full = np.zeros((blocks * bits, m), np.uint32)
@@ -111,7 +113,7 @@ def _check_bits(bits: Any) -> None:
 
 
 def _checked_matrix(array: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
-    given = np.asarray(array)
+    given = as_array(array, argument).view(np.ndarray)
     if given.ndim != 2 or given.dtype.kind not in "iu":
         raise ValueError(f"{argument} is {given.dtype} of shape {given.shape}; allowed: integers of shape (n, m)")
     return given
