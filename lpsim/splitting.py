@@ -248,6 +248,8 @@ def _chained(words: list[RealArray], step: int, block: int | None) -> RealArray:
     """
     depth = words[0].shape[-1]
     missing = -depth % step
+    if not words[0].size:  # of however many blocks
+        return np.empty((*words[0].shape[:-1], len(words) * (depth + missing)), words[0].dtype)
     filled = [np.pad(word, [(0, 0)] * (word.ndim - 1) + [(0, missing)]) for word in words]
     block = block or max(depth + missing, 1)
     starts = range(0, max(depth + missing, 1), block)

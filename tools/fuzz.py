@@ -128,7 +128,7 @@ def _supervise_batch(kind: str, seed: int, first: int, count: int, until: float,
                        "--first", str(done), "--calls", str(rest), "--until", str(until)]  # fmt: skip
             process = subprocess.Popen(command, stdout=out, stderr=out)
             with mmap.mmap(file.fileno(), PROGRESS.size, prot=mmap.PROT_READ) as progress:
-                status, wrong = _watch(process, progress)
+                status, wrong = _watch(process, progress, first + count)
                 index, _, found = PROGRESS.unpack(progress[: PROGRESS.size])
         findings += found
         if wrong is None and status == 0:
@@ -141,7 +141,7 @@ def _supervise_batch(kind: str, seed: int, first: int, count: int, until: float,
     return done - first, findings
 
 
-def _watch(process: subprocess.Popen[bytes], progress: mmap.mmap) -> tuple[int, str | None]:
+def _watch(process: subprocess.Popen[bytes], progress: mmap.mmap, end: int) -> tuple[int, str | None]:
     last, since = b"", time.monotonic()
     while True:
         try:
@@ -150,7 +150,8 @@ def _watch(process: subprocess.Popen[bytes], progress: mmap.mmap) -> tuple[int, 
             now = progress[: PROGRESS.size]
             if now != last:
                 last, since = now, time.monotonic()
-            compiling = PROGRESS.unpack(now)[1] > 0 or not any(now)
+            index, kernels, _ = PROGRESS.unpack(now)
+            compiling = kernels > 0 or not any(now) or index == end  # or it starts, or ends
             if time.monotonic() - since > (COMPILATION if compiling else HANG):
                 process.send_signal(6)  # faulthandler prints where it is
                 process.wait()

@@ -391,13 +391,12 @@ def _as_context(context: Any) -> Context:
     return context
 
 
-def _as_indices(indices: Any) -> RealArray:
+def _as_indices(indices: Any) -> Any:
+    """Return indices, checked to be integers: NumPy warns of NaNs where it refuses floats."""
     array = as_array(_plain_index(indices), "indices")
-    if not array.size:
-        return array.astype(np.intp)
-    if array.dtype.kind not in "iub":
+    if array.size and array.dtype.kind not in "iub":
         raise TypeError(f"indices has dtype {array.dtype}; allowed: integers")
-    return array
+    return indices if array.size else array.astype(np.intp)
 
 
 def _plain_index(index: Any) -> Any:

@@ -126,8 +126,9 @@ class Quantized:
             raise TypeError(f"dtype is {shown(dtype)}; allowed: floating-point dtypes") from None
         if wanted.kind != "f" and wanted.name not in _EXTRA_FLOATS:
             raise TypeError(f"dtype is {wanted}; allowed: floating-point dtypes")
-        values = self.scheme.dequantize_matrix(self.parts, self.rows, self.n)
-        return _from_matrix(values, self.shape, self.axis).astype(wanted, copy=False)
+        with np.errstate(all="ignore"):
+            values = self.scheme.dequantize_matrix(self.parts, self.rows, self.n)
+            return _from_matrix(values, self.shape, self.axis).astype(wanted, copy=False)
 
     def error(self, x: npt.ArrayLike) -> QuantizationError:
         """Return how far the values are from ``x``, an array of the same shape."""
@@ -231,7 +232,9 @@ def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any)
         raise TypeError(f"{missing[0]}= is missing, which {type(chosen).__name__} needs; allowed: with it")
     matrix = _to_matrix(array, int(axis) % array.ndim, chosen)
     chosen.check_shape(*matrix.shape)
-    return Quantized(chosen, array.shape, int(axis) % array.ndim, chosen.quantize_matrix(matrix, **given))
+    with np.errstate(all="ignore"):
+        parts = chosen.quantize_matrix(matrix, **given)
+    return Quantized(chosen, array.shape, int(axis) % array.ndim, parts)
 
 
 def fake_quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any) -> npt.NDArray[np.float32]:

@@ -11,13 +11,13 @@ import lpsim as lp
 from fuzzing import values as v
 from fuzzing.call import Call
 
-__all__ = ["arrays"]
+__all__ = ["OPERATORS", "arrays"]
 
 _UFUNCS = [np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.square, np.negative, np.absolute, np.maximum, np.power,
            np.floor, np.equal, np.less, np.isnan, np.matmul, np.nextafter, np.exp, np.modf, np.logical_and, np.sign]  # fmt: skip
 _METHODS = ["sum", "mean", "prod", "cumsum", "max", "min", "argmax", "any", "ravel", "transpose", "squeeze", "tolist",
             "copy", "flatten", "item", "__float__", "__len__", "__bool__", "__repr__", "__str__", "__int__"]  # fmt: skip
-_OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.matmul, operator.pow, operator.lt,
+OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.matmul, operator.pow, operator.lt,
               operator.eq, operator.floordiv, operator.mod, operator.iadd, operator.contains, operator.and_]  # fmt: skip
 _FUNCTIONS = [np.sum, np.mean, np.dot, np.sort, np.clip, np.concatenate, np.where, np.linalg.norm, np.outer, np.trace,
               np.cumsum, np.linalg.inv, np.fft.fft, np.median, np.vdot, np.inner, np.stack, np.unique, np.full_like]  # fmt: skip
@@ -44,7 +44,7 @@ def arrays(rng: random.Random, hostility: float) -> Call:
         args = (v.number(rng),) if rng.random() < 0.4 and not method.startswith("__") and method != "tolist" else ()
         return Call(f"Array.{method}", getattr(x, method), args, {}, lambda: getattr(x.values, method)(*args))
     if kind == 3:
-        op = rng.choice(_OPERATORS)
+        op = rng.choice(OPERATORS)
         swap = rng.random() < 0.3
         args = (other, x) if swap else (x, other)
         plain = (plain_other, x.values.copy()) if swap else (x.values.copy(), plain_other)

@@ -71,7 +71,8 @@ def _elementwise(rng: random.Random, hostility: float) -> Call:
             if not isinstance(result, tuple) or len(result) != 2:
                 return "flags gave no pair"
             result, flags = result
-            if np.shape(flags) != np.shape(result) or np.asarray(flags).dtype != np.uint8:
+            matrix = isinstance(result, np.matrix)  # always of two axes
+            if (np.shape(flags) != np.shape(result) and not matrix) or np.asarray(flags).dtype != np.uint8:
                 return f"flags of {np.shape(flags)} for a result of {np.shape(result)}"
         given = [*operands, *([kwargs["bits"]] if kwargs.get("bits") is not None else [])]
         shapes = {np.shape(one) for one in given}

@@ -45,20 +45,22 @@ class Judge:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {}
-        self._warnings: list[str] = []
-        warnings.simplefilter("always")
-        warnings.showwarning = lambda message, category, *rest: self._warnings.append(f"{category.__name__}: {message}")
+        self.result: Any = None
 
     def __call__(self, call: Call) -> str | None:
-        """Return what is wrong, or None."""
+        """Return what is wrong, or None; the call's result is in ``result``, None for one that raised an error."""
         before = copies([*call.args, *(value for key, value in call.kwargs.items() if key != "out")])
         out = call.kwargs.get("out")
         expected = None if call.again is None or internally_overlapping(out) else self._of_copies(call)
-        self._warnings.clear()
-        result = None
-        try:
-            result = call.function(*call.args, **call.kwargs)
-        except Exception as error:
+        result = self.result = None
+        error: Exception | None = None
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                result = self.result = call.function(*call.args, **call.kwargs)
+            except Exception as raised:
+                error = raised
+        if error is not None:
             self._count(type(error).__name__)
             wrong = self._of_error(error, call)
             if wrong is None and expected is not None and out is None and not isinstance(expected, Exception):
@@ -73,8 +75,8 @@ class Judge:
                 wrong = difference(result, expected)
             if wrong is None and call.again is not None and out is None and alias(result, call):
                 wrong = "the result shares memory with an argument"
-        if wrong is None and self._warnings:
-            wrong = f"a warning: {self._warnings[0]}"
+        if wrong is None and said:
+            wrong = f"a warning: {said[0].category.__name__}: {said[0].message}"
         if wrong is None and not call.name.startswith("Array"):
             for array, octets in before:
                 own = isinstance(out, np.ndarray) and np.may_share_memory(array, out)
@@ -89,10 +91,12 @@ class Judge:
         wide = call.again == "wide"
         args = [plain(one, wide) for one in call.args]
         kwargs = {key: plain(one, wide and key != "bits") for key, one in call.kwargs.items() if key != "out"}
-        try:
-            return call.function(*args, **kwargs)
-        except Exception as error:
-            return error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                return call.function(*args, **kwargs)
+            except Exception as error:
+                return error
 
     def _count(self, kind: str) -> None:
         self.outcomes[kind] = self.outcomes.get(kind, 0) + 1

@@ -30,6 +30,7 @@ __all__ = [
     "rounding",
     "scheme",
     "small_integer",
+    "twisted",
     "unit",
 ]
 
@@ -201,7 +202,7 @@ def _of_any_dtype(rng: random.Random, shape: tuple[int, ...]) -> Any:
     return np.zeros(shape, np.dtype(rng.choice(STRANGE)))
 
 
-def _twisted(rng: random.Random, array: Any) -> Any:
+def twisted(rng: random.Random, array: Any) -> Any:
     """Return the array, or a copy or view of it in another layout."""
     twist = rng.randrange(14)
     if twist == 0 and array.ndim:
@@ -227,25 +228,22 @@ def _twisted(rng: random.Random, array: Any) -> Any:
     if twist == 8 and array.dtype.kind in "fiu":
         return np.ma.masked_array(array, mask=False)
     if twist == 9 and array.ndim == 2:
-        return np.matrix(array) if rng.random() < 0.3 else array.swapaxes(0, 1)
+        return array.view(np.matrix) if rng.random() < 0.3 else array.swapaxes(0, 1)
     if twist == 10 and array.ndim and array.shape[-1] > 2 and array.dtype.isbuiltin == 1:
         return np.lib.stride_tricks.sliding_window_view(array, 2, axis=-1)
     if twist == 11 and array.dtype.isbuiltin == 1 and array.dtype.kind in "fiu" and array.size <= 64:
-        distant = SPARSE.view(array.dtype)[:: len(SPARSE) // 64 // array.itemsize][: array.size].reshape(array.shape)
+        memory = np.zeros(1 << 26, np.uint8)  # of which a few pages are touched
+        distant = memory.view(array.dtype)[:: (1 << 20) // array.itemsize][: array.size].reshape(array.shape)
         distant[...] = array
         return distant
     return array
-
-
-#: Memory of which a few pages are touched.
-SPARSE = np.zeros(1 << 28, np.uint8)
 
 
 def hostile_array(rng: random.Random) -> Any:
     """Return what may stand where an array is asked for, of any dtype, layout and size, or no array at all."""
     kind = rng.random()
     if kind < 0.72:
-        return _twisted(rng, _of_any_dtype(rng, rng.choice(SHAPES)))
+        return twisted(rng, _of_any_dtype(rng, rng.choice(SHAPES)))
     if kind < 0.8:
         return np.broadcast_to(_of_any_dtype(rng, ()), rng.choice(HUGE))
     if kind < 0.9:
@@ -377,7 +375,7 @@ def out_for(rng: random.Random, x: Any, kind: str = "value") -> Any:
     if choice < 0.55 and isinstance(x, np.ndarray) and x.ndim == 1 and x.base is None and x.size > 1:
         return x[1:]
     result = np.zeros(shape, dtype)
-    return result if choice < 0.85 else _twisted(rng, result)
+    return result if choice < 0.85 else twisted(rng, result)
 
 
 def factors(rng: random.Random, hostility: float) -> tuple[Any, Any]:
