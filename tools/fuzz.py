@@ -31,7 +31,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-#: Seconds that a call may take, not counting the compilation of kernels, and that a compilation may.
+#: Seconds that a call may take on an idle machine, not counting the compilation of kernels, and that a compilation may.
 HANG, COMPILATION = 10.0, 300.0
 
 #: Address space of a worker beyond what it starts with: enough for all that is honest.
@@ -152,7 +152,8 @@ def _watch(process: subprocess.Popen[bytes], progress: mmap.mmap, end: int) -> t
                 last, since = now, time.monotonic()
             index, kernels, _ = PROGRESS.unpack(now)
             compiling = kernels > 0 or not any(now) or index == end  # or it starts, or ends
-            if time.monotonic() - since > (COMPILATION if compiling else HANG):
+            busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # other processes take their share
+            if time.monotonic() - since > busy * (COMPILATION if compiling else HANG):
                 process.send_signal(6)  # faulthandler prints where it is
                 process.wait()
                 return -6, f"no end within {HANG:g} s"
