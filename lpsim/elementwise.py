@@ -103,11 +103,15 @@ def apply(
 
     arrays: list[RealArray] = list(inputs)
     dtypes: list[np.dtype[Any]] = [working] * len(inputs)
+    mixed = flags and not single and any(array.dtype.char == "f" for array in inputs)
+    if mixed:
+        dtypes = [_FLOAT32 if array.dtype.char == "f" else working for array in inputs]
     if words is not None:
         arrays, dtypes = [*arrays, words], [*dtypes, np.dtype(np.int64)]
     outputs = [result.view(np.ndarray)] + ([raised] if raised is not None else [])
     output_dtypes = [kernel_dtype, np.dtype(np.uint8)]
-    iterate(run, arrays, dtypes, outputs, output_dtypes, ordered=randomness == COUNTER, speed=speed)
+    by_chunk = _on_wide_inputs(run, len(inputs)) if mixed else run
+    iterate(by_chunk, arrays, dtypes, outputs, output_dtypes, ordered=randomness == COUNTER, speed=speed)
     value = wrap_result(result, out, list(operands.values()))
     if raised is None:
         return value
@@ -275,6 +279,26 @@ def _iterate_buffered(
             for chunk in iterator:
                 run(chunk, start)
                 start += chunk[0].size
+
+
+def _on_wide_inputs(run: Callable[[Sequence[RealArray], int], None], inputs: int) -> Callable[..., None]:
+    """Return ``run`` for chunks with float32 inputs, whose signalling NaNs stay such as float64, unlike in casts."""
+
+    def wide(array: RealArray) -> RealArray:
+        with np.errstate(invalid="ignore"):
+            result = array.astype(np.float64)
+        if array.dtype == _FLOAT32:
+            signalling = np.isnan(array) & (array.view(np.uint32) & np.uint32(1 << 22) == 0)
+            result.view(np.uint64)[signalling] &= np.uint64(~(1 << 51) & ((1 << 64) - 1))
+        result.setflags(write=False)
+        return result
+
+    def by_piece(chunk: Sequence[RealArray], start: int) -> None:
+        for first in range(0, chunk[0].size, _BUFFER):
+            piece = [array[first : first + _BUFFER] for array in chunk]
+            run([*map(wide, piece[:inputs]), *piece[inputs:]], start + first)
+
+    return by_piece
 
 
 def _output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], fmt: Format, codes: bool) -> RealArray:

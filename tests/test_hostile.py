@@ -157,10 +157,13 @@ def test_headers_are_held_against_the_file(shape: str, tmp_path: Path) -> None:
         lp.quantization.load_arrays(path)
 
 
-def test_signalling_nans_do_not_warn() -> None:
+def test_signalling_nans_do_not_warn_but_raise_flags() -> None:
     signalling = np.array([0x7F800001, 0xFF800001], np.uint32).view(np.float32)
     assert np.isnan(lp.sub(signalling, np.float64([1.0, 2.0]), "half")).all()
     assert np.isnan(lp.sub(signalling[0], np.float64(1), "half", rounding="toward_zero"))
+    for other in (np.float32([1, 2]), np.float64([1, 2])):
+        _, flags = lp.add(signalling, other, "half", flags=True)
+        assert (flags == lp.Flag.INVALID).all()
     with pytest.raises(ValueError, match="allowed"):
         lp.matmul_split(signalling[:, np.newaxis], [[1.0]], "ozaki_int8")
     with pytest.raises(ValueError, match="allowed"):

@@ -45,7 +45,7 @@ def arrays(rng: random.Random, hostility: float) -> Call:
         return Call(f"Array.{method}", getattr(x, method), args, {}, lambda: getattr(x.values, method)(*args))
     if kind == 3:
         op = rng.choice(OPERATORS)
-        swap = rng.random() < 0.3
+        swap = rng.random() < 0.3 and op is not operator.contains  # which is the other one's
         args = (other, x) if swap else (x, other)
         plain = (plain_other, x.values.copy()) if swap else (x.values.copy(), plain_other)
         return Call(f"Array.{op.__name__}", op, args, {}, lambda: op(*plain))
