@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import shown
 from lpsim.formats import NAMED_FORMATS, Format
 from lpsim.memory import PIECE, check_size, pieces
 from lpsim.rounding import Rounding
 
 __all__ = [
+    "MOST_AXES",
     "RealArray",
     "as_array",
+    "as_float64",
     "as_integer_pair",
     "as_random_bits",
     "as_real",
@@ -40,12 +43,13 @@ _EXACT_INTEGER = 1 << 53
 #: Elements from which on an array may be a view of fewer, that is too large for memory.
 _LARGE = 1 << 26
 
-#: Axes that `numpy.broadcast_shapes` takes, fewer than arrays may have.
+#: Axes that arrays may have, and that `numpy.broadcast_shapes` takes.
+MOST_AXES = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0b1" else 32
 _FEW_AXES = 32
 
 
 def _listed_type(value: Any) -> str:
-    return f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"{value!r:.60}"
+    return f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"{shown(value)}"
 
 
 def as_array(value: Any, argument: str) -> RealArray:
@@ -55,7 +59,7 @@ def as_array(value: Any, argument: str) -> RealArray:
     try:
         array: RealArray = np.asanyarray(value)
     except ValueError as error:
-        raise ValueError(f"{argument} is {value!r:.60}; allowed: a real array of one shape ({error})") from None
+        raise ValueError(f"{argument} is {shown(value)}; allowed: a real array of one shape ({error})") from None
     return array
 
 
@@ -125,6 +129,12 @@ def as_real_float(value: Any, argument: str, *, lazy: bool = False) -> RealArray
                 )
         return array if lazy and array.size > PIECE else array.astype(np.float64)
     return array
+
+
+def as_float64(value: Any, argument: str) -> npt.NDArray[np.float64]:
+    """Return an array-like as a float64 array of the same values; refuse integers that are not binary64 numbers."""
+    with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
+        return np.asarray(as_real_float(value, argument), np.float64)
 
 
 def broadcast_shape(operands: dict[str, RealArray]) -> tuple[int, ...]:
@@ -212,7 +222,7 @@ def check_out(
     if isinstance(out, tuple) and len(out) == 1:
         out = out[0]
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{argument} is {out!r:.60}; allowed: a NumPy array or None")
+        raise TypeError(f"{argument} is {shown(out)}; allowed: a NumPy array or None")
     if not holds(out.dtype):
         raise TypeError(f"{argument} has dtype {out.dtype}; allowed: {allowed}")
     if out.shape != shape:
@@ -245,14 +255,14 @@ def as_seed(seed: Any, rounding: Rounding, *, alternative: str = "") -> int:
             f"2**64 - 1{alternative}"
         )
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(f"seed is {seed!r}; allowed: an integer from 0 to 2**64 - 1, or None")
+        raise TypeError(f"seed is {shown(seed)}; allowed: an integer from 0 to 2**64 - 1, or None")
     if not 0 <= seed < 1 << 64:
-        raise ValueError(f"seed is {seed}; allowed: 0 to 2**64 - 1")
+        raise ValueError(f"seed is {shown(int(seed))}; allowed: 0 to 2**64 - 1")
     return int(seed)
 
 
 def as_random_bits(random_bits: Any) -> int:
     """Return a number of random bits, checked to be an integer."""
     if isinstance(random_bits, (bool, np.bool_)) or not isinstance(random_bits, (int, np.integer)):
-        raise TypeError(f"random_bits is {random_bits!r}; allowed: an integer")
+        raise TypeError(f"random_bits is {shown(random_bits)}; allowed: an integer")
     return int(random_bits)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import as_real
+from lpsim.arguments import as_float64, batch_shape
+from lpsim.checks import check_choice, check_number, shown
 from lpsim.formats import Format
 from lpsim.rounding import Rounding
 from lpsim.units import FusedDot, MatrixUnit
@@ -120,7 +121,7 @@ def matmul_bound(
     right, off_right = np.where(lost_right, 0.0, right), np.where(lost_right, 0.0, off_right)
     start, off_start = np.where(lost_start, 0.0, start), np.where(lost_start, 0.0, off_start)
 
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         # Terms that are zero lose nothing to underflow.
         terms = (left != 0).astype(float) @ (right != 0).astype(float)
         far_left, far_right = (left + off_left) * scales[0], (right + off_right) * scales[1]
@@ -169,11 +170,11 @@ def read_factors(
     b_scale: npt.ArrayLike | None,
 ) -> Factors:
     """Return the operands of a product as `Factors`, or raise ValueError or TypeError."""
-    left, right = (np.array(as_real(x, name), np.float64) for x, name in ((a, "a"), (b, "b")))
+    left, right = (np.array(as_float64(x, name)) for x, name in ((a, "a"), (b, "b")))
     matrices = right.ndim > 1
     try:
         shape = (
-            *np.broadcast_shapes(left.shape[:-2], right.shape[:-2]),
+            *batch_shape(left, right),
             *left.shape[-2:-1],
             *right.shape[-1:] * matrices,
         )
@@ -183,7 +184,7 @@ def read_factors(
         raise ValueError(
             f"a has shape {left.shape} and b has shape {right.shape}; allowed: those that matmul multiplies"
         )
-    start = np.zeros(()) if c is None else np.array(as_real(c, "c"), np.float64)
+    start = np.zeros(()) if c is None else np.array(as_float64(c, "c"))
     try:
         start = np.broadcast_to(start, shape)
     except ValueError:
@@ -195,7 +196,7 @@ def read_factors(
         if given is None or unit.scale_block is None:
             scales.append(np.ones(()))
             continue
-        scale = np.array(as_real(given, name), np.float64)
+        scale = np.array(as_float64(given, name))
         blocks = -(-x.shape[axis] // unit.scale_block) if x.ndim > 1 else 0
         if scale.ndim < 2 or x.ndim < 2 or scale.shape[axis] != blocks:
             raise ValueError(f"{name} has shape {scale.shape}; allowed: {blocks} blocks of a matrix of shape {x.shape}")
@@ -229,10 +230,10 @@ class _Chains:
     @staticmethod
     def of(unit: MatrixUnit, kind: str, confidence: float) -> _Chains:
         """Return those of a unit, if its bound can be stated."""
-        if kind not in KINDS:
-            raise ValueError(f"kind is {kind!r}; allowed: {', '.join(map(repr, KINDS))}")
-        if isinstance(confidence, str) or not 0 < confidence < math.inf:
-            raise ValueError(f"confidence is {confidence!r}; allowed: a positive number")
+        check_choice("kind", kind, KINDS)
+        check_number("confidence", confidence, "a positive number")
+        if not 0 < confidence < math.inf:
+            raise ValueError(f"confidence is {shown(confidence)}; allowed: a positive number")
         sums = (unit.product_format, unit.accumulator_format, unit.total_format, unit.output_format)
         for fmt in (unit.a_format, unit.b_format, *sums):
             if fmt is not None and not (fmt.has_zero and fmt.signed):
@@ -256,7 +257,7 @@ class _Chains:
     def growth(self, n: int, fmt: Format, rounding: Rounding, tree: bool = False) -> float:
         """Return the growth by n roundings one after the other; in a tree, these are its levels."""
         u = _roundoff(fmt, rounding)
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             growth = n * u if rounding.is_nearest and not tree else float(np.expm1(n * np.log1p(u)))
             if self.confidence is None:
                 return growth
@@ -325,7 +326,7 @@ def _dots(
     count = -(-n // dot.terms) if block is None else block // dot.terms
     truncation, least = _truncation(unit, dot, n)
     u = _roundoff(accumulator, unit.rounding)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         growth = (
             float(np.expm1(count * (np.log1p(u) + np.log1p(truncation))))
             if truncation
@@ -408,7 +409,7 @@ def _underflow(fmt: Format, rounding: Rounding, flush: str | None) -> float:
 
 def _rounding_error(magnitude: Reals, fmt: Format, rounding: Rounding, flush: str | None) -> Reals:
     """Return the largest error of rounding each number to ``fmt``; infinite beyond its range and for NaN."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         error = np.maximum(_roundoff(fmt, rounding) * magnitude, _underflow(fmt, rounding, flush))
     return np.where(magnitude == 0, 0.0, np.where(magnitude <= fmt.max, error, np.inf))
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import RealArray, as_array, as_real, check_value_out
+from lpsim.checks import shown
 from lpsim.dispatch import overridable
 from lpsim.elementwise import iterate, round_real, wrap_result
 from lpsim.formats import Format, FormatLike
@@ -341,10 +342,12 @@ def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> 
     if count is None:
         count = 8 * size // fmt.bits
     elif isinstance(count, (bool, np.bool_)) or not isinstance(count, (int, np.integer)):
-        raise TypeError(f"count is {count!r}; allowed: an integer or None")
+        raise TypeError(f"count is {shown(count)}; allowed: an integer or None")
     elif (count := int(count)) < 0 or -(-count * fmt.bits // 8) != size:
         low, high = -(-(8 * size - 7) // fmt.bits), 8 * size // fmt.bits
-        raise ValueError(f"count is {count}; allowed for {size} bytes of {fmt.bits}-bit codes: {max(low, 0)} to {high}")
+        raise ValueError(
+            f"count is {shown(int(count))}; allowed for {size} bytes of {fmt.bits}-bit codes: {max(low, 0)} to {high}"
+        )
     rows = math.prod(octets.shape[:-1])  # as a matrix: there may be as many axes as NumPy has already
     matrix, used = octets.reshape(rows, size), count * fmt.bits
     if 8 * size > used:

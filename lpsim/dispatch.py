@@ -8,6 +8,8 @@ import types
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from lpsim.checks import check_choice
+
 __all__ = ["overridable"]
 
 #: What does lpsim's functions for the arrays of other packages, by the package: a function that is called like the
@@ -42,11 +44,11 @@ _HANDLERS = _Handlers()
 def _divert(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a function with the keyword ``backend`` taken out, where that says."""
     backend = kwargs.pop("backend")
-    if backend is None or backend == "cpu":
-        return function(*args, **kwargs)
+    if backend is not None:
+        check_choice("backend", backend, ("cpu", "cuda"), " or None")
     if backend == "cuda":
         return importlib.import_module("lpsim.cuda.calls").call(function, args, kwargs)
-    raise ValueError(f"backend is {backend!r}; allowed: 'cpu', 'cuda' or None")
+    return function(*args, **kwargs)
 
 
 def overridable(function: _F) -> _F:

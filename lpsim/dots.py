@@ -150,19 +150,18 @@ def _accumulate_in_vectors(a: RealArray, b: RealArray, out: RealArray, unit: Mat
 
 def _sum_blocks(a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, block: int) -> None:
     """Sum each block of terms from +0, and add the sums to the accumulators."""
-    dot = _dot_of(unit)
-    if dot.dealt is None:  # a block longer than all terms is one of them
-        block = min(block, max(-(-a.shape[1] // dot.terms), 1) * dot.terms)
-    places = np.arange(block)
-    if dot.dealt is not None:
-        places = np.argsort(places // dot.dealt % (block // dot.terms), kind="stable")
-    for first in range(0, a.shape[1], block):
+    dot, depth = _dot_of(unit), a.shape[1]
+    run, dots = dot.dealt or dot.terms, block // dot.terms
+    # In a block longer than all terms, dots of nothing but zeros change nothing.
+    d, t = np.divmod(np.arange(min(dots, -(-depth // run)) * dot.terms), dot.terms)
+    places = d * run + t // run * (dots * run) + t % run
+    for first in range(0, depth, block):
         # A rest is filled with zeros, so that each of its terms stays in its dot.
-        missing = max(first + block - a.shape[1], 0)
-        left = np.pad(a[:, first : first + block], ((0, 0), (0, missing)))
-        right = np.pad(b[first : first + block], ((0, missing), (0, 0)))
+        left, right = a[:, first : first + block], b[first : first + block]
+        left, right = np.pad(left, ((0, 0), (0, 1))), np.pad(right, ((0, 1), (0, 0)))
         sums = np.zeros(out.shape)
-        _chain(left[:, places], right[places], sums, unit)
+        chosen = np.minimum(places, left.shape[1] - 1)
+        _chain(left[:, chosen], right[chosen], sums, unit)
         add(out, sums, unit.total_format, rounding=unit.total_rounding, overflow=unit.overflow, out=out)
 
 

@@ -21,6 +21,7 @@ from lpsim.arguments import (
     has_wide_integers,
     working_dtype,
 )
+from lpsim.checks import check_choice
 from lpsim.core.operations import ADD, ROUND
 from lpsim.cpu.elementwise import COUNTER, GIVEN, NONE
 from lpsim.cpu.threads import map_ranges
@@ -28,7 +29,7 @@ from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.memory import PIECE, check_size
 from lpsim.parameters import parameters
-from lpsim.rounding import Rounding, as_overflow, as_rounding
+from lpsim.rounding import TININESS, Rounding, as_overflow, as_rounding
 from lpsim.shortcuts import Shortcut, general, quickest
 
 __all__ = ["apply", "as_words", "in_pieces", "iterate", "round_real", "wrap_result"]
@@ -72,6 +73,7 @@ def apply(
     fmt = as_format(fmt)
     mode = as_rounding(rounding)
     policy = as_overflow(overflow)
+    check_choice("tininess", tininess, TININESS)  # before it is a key of a cache
     f = parameters(fmt, mode, policy, as_random_bits(random_bits), tininess)
     words, operands_and_words = None, operands
     if bits is not None:
@@ -115,11 +117,15 @@ def apply(
 
     arrays: list[RealArray] = list(inputs)
     dtypes = [working if prepare is None else array.dtype.newbyteorder("=") for array in inputs]
+    mixed = flags and not single and any(working_dtype(array.dtype) is _FLOAT32 for array in inputs)
+    if mixed and prepare is None:
+        dtypes = [working_dtype(array.dtype) for array in inputs]
     if words is not None:
         arrays, dtypes = [*arrays, words], [*dtypes, np.dtype(np.int64)]
     outputs = [result.view(np.ndarray)] + ([raised] if raised is not None else [])
     output_dtypes = [kernel_dtype, np.dtype(np.uint8)]
-    iterate(run, arrays, dtypes, outputs, output_dtypes, ordered=randomness == COUNTER, speed=speed)
+    by_chunk = _on_wide_inputs(run, len(inputs)) if mixed else run
+    iterate(by_chunk, arrays, dtypes, outputs, output_dtypes, ordered=randomness == COUNTER, speed=speed)
     value = wrap_result(result, out, list(operands.values()))
     if raised is None:
         return value
@@ -273,19 +279,40 @@ def _iterate_buffered(
     # NumPy's stubs lack "contig".
     common: list[Any] = ["contig", "aligned", "nbo"]
     directions = ["readonly"] * inputs + ["writeonly"] * (len(arrays) - inputs)
-    iterator = np.nditer(
-        arrays,
-        flags=("external_loop", "buffered", "growinner"),
-        op_flags=[[direction, *common] for direction in directions],
-        op_dtypes=dtypes,
-        order="C" if ordered else "K",
-        casting="same_kind",
-        buffersize=PIECE,
-    )
-    with iterator, np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
-        for chunk in iterator:
-            run(chunk, start)
-            start += chunk[0].size
+    with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn, the first ones where the iterator is made
+        iterator = np.nditer(
+            arrays,
+            flags=("external_loop", "buffered", "growinner"),
+            op_flags=[[direction, *common] for direction in directions],
+            op_dtypes=dtypes,
+            order="C" if ordered else "K",
+            casting="same_kind",
+            buffersize=PIECE,
+        )
+        with iterator:
+            for chunk in iterator:
+                run(chunk, start)
+                start += chunk[0].size
+
+
+def _on_wide_inputs(run: Callable[[Sequence[RealArray], int], None], inputs: int) -> Callable[..., None]:
+    """Return ``run`` for chunks with float32 inputs, whose signalling NaNs stay such as float64, unlike in casts."""
+
+    def wide(array: RealArray) -> RealArray:
+        with np.errstate(invalid="ignore"):
+            result = array.astype(np.float64)
+        if array.dtype == _FLOAT32:
+            signalling = np.isnan(array) & (array.view(np.uint32) & np.uint32(1 << 22) == 0)
+            result.view(np.uint64)[signalling] &= np.uint64(~(1 << 51) & ((1 << 64) - 1))
+        result.setflags(write=False)
+        return result
+
+    def by_piece(chunk: Sequence[RealArray], start: int) -> None:
+        for first in range(0, chunk[0].size, PIECE):
+            piece = [array[first : first + PIECE] for array in chunk]
+            run([*map(wide, piece[:inputs]), *piece[inputs:]], start + first)
+
+    return by_piece
 
 
 def _output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], fmt: Format, codes: bool) -> RealArray:

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import as_real
+from lpsim.arguments import as_float64, batch_shape, check_inner
 from lpsim.bounds import matmul_bound, read_factors
+from lpsim.checks import check_choice
 from lpsim.formats import FormatLike
 from lpsim.spacing import ulp
 from lpsim.units import MatrixUnit
@@ -62,8 +63,7 @@ def normwise_error(computed: npt.ArrayLike, exact: npt.ArrayLike, norm: str | fl
     >>> normwise_error([[3, 4.5]], [[3, 4]]), normwise_error([[3, 4.5]], [[3, 4]], norm=1)
     (0.1, 0.125)
     """
-    if norm not in _NORMS:
-        raise ValueError(f"norm is {norm!r}; allowed: {', '.join(map(repr, _NORMS))}")
+    check_choice("norm", norm, _NORMS)
     error, reference = _difference(computed, exact)
     if error.ndim > 2:
         raise ValueError(f"computed has {error.ndim} axes; allowed: at most two")
@@ -129,7 +129,9 @@ def ulp_error(computed: npt.ArrayLike, exact: npt.ArrayLike, fmt: FormatLike) ->
     """
     error, reference = _difference(computed, exact)
     finite = np.where(np.isfinite(reference), reference, 1.0)
-    quotient: _Reals = np.asarray(error / ulp(finite, fmt))
+    units = ulp(finite, fmt)
+    with np.errstate(all="ignore"):
+        quotient: _Reals = np.asarray(error / units)
     return quotient
 
 
@@ -165,7 +167,9 @@ def condition(a: npt.ArrayLike, b: npt.ArrayLike) -> _Reals:
     [[100.0, 1.0]]
     """
     left, right = _real(a, "a"), _real(b, "b")
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    check_inner(left, right)
+    batch_shape(left, right)
+    with np.errstate(all="ignore"):
         magnitude, product = np.abs(left) @ np.abs(right), np.abs(left @ right)
         return np.where(magnitude == 0, 1.0, magnitude / product)
 
@@ -253,7 +257,7 @@ def product_error(
     bound = matmul_bound(a, b, unit, c, a_scale=a_scale, b_scale=b_scale)
     factors = read_factors(a, b, unit, c, a_scale, b_scale)
     left, right = factors.a * factors.a_scale, factors.b * factors.b_scale
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         product = left @ right + factors.c
         magnitude = np.abs(left) @ np.abs(right) + np.abs(factors.c)
     error, _ = _difference(computed, product)
@@ -264,12 +268,12 @@ def product_error(
         relative_frobenius_bound=_ratio(_norm(bound), _norm(product)),
         max_componentwise=_largest(_ratios(error, magnitude)),
         max_componentwise_bound=_largest(_ratios(bound, magnitude)),
-        not_finite=int(np.count_nonzero(~np.isfinite(np.asarray(computed, np.float64)))),
+        not_finite=int(np.count_nonzero(~np.isfinite(_real(computed, "computed")))),
     )
 
 
 def _real(x: npt.ArrayLike, argument: str) -> _Reals:
-    return np.asarray(as_real(x, argument), dtype=np.float64)
+    return as_float64(x, argument)
 
 
 def _difference(computed: npt.ArrayLike, exact: npt.ArrayLike) -> tuple[_Reals, _Reals]:
@@ -277,7 +281,7 @@ def _difference(computed: npt.ArrayLike, exact: npt.ArrayLike) -> tuple[_Reals, 
     result, reference = _real(computed, "computed"), _real(exact, "exact")
     if result.shape != reference.shape:
         raise ValueError(f"computed has shape {result.shape} and exact {reference.shape}; allowed: the same")
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         error = np.abs(result - reference)
     return np.where(result == reference, 0.0, error), reference
 
@@ -289,7 +293,7 @@ def _largest(x: _Reals) -> float:
 def _norm(x: _Reals, norm: str | float = "fro") -> float:
     if x.size == 0:
         return 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         return float(np.linalg.norm(x) if norm == "fro" else np.linalg.norm(x, ord=float(norm)))
 
 
@@ -299,5 +303,5 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 def _ratios(numerator: _Reals, denominator: _Reals) -> _Reals:
     """Divide, with 0/0 = 0: no error where there is nothing to err about."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         return np.where((numerator == 0) & (denominator == 0), 0.0, numerator / denominator)

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import check_choice, check_integer, shown
+
 __all__ = [
     "ALIASES", "EXMY", "MAX_EXPONENT_BITS", "MAX_MANTISSA_BITS", "NAMED_FORMATS", "P3109", "SOURCES", "SPECIALS",
     "Format", "FormatLike", "format",
@@ -94,15 +96,13 @@ class Format:
         self._check_integer("mantissa_bits", 0, MAX_MANTISSA_BITS)
         for argument in ("subnormals", "signed"):
             if not isinstance(getattr(self, argument), (bool, np.bool_)):
-                raise TypeError(f"{argument} is {getattr(self, argument)!r}; allowed: True or False")
+                raise TypeError(f"{argument} is {shown(getattr(self, argument))}; allowed: True or False")
             object.__setattr__(self, argument, bool(getattr(self, argument)))
         if self.name is not None and not isinstance(self.name, str):
-            raise TypeError(f"name is {self.name!r}; allowed: a string or None")
-        if not isinstance(self.specials, str) or self.specials not in SPECIALS:
-            allowed = ", ".join(map(repr, SPECIALS))
-            raise ValueError(f"specials is {self.specials!r}; allowed: {allowed}")
+            raise TypeError(f"name is {shown(self.name)}; allowed: a string or None")
+        check_choice("specials", self.specials, SPECIALS)
         if self.specials == "fnuz" and not self.signed:
-            raise ValueError("specials is 'fnuz', which needs a sign bit, but signed is False")
+            raise ValueError("specials is 'fnuz', which needs a sign bit, but signed is False; allowed: True")
         if self.bias is None:
             object.__setattr__(self, "bias", _default_bias(self.exponent_bits, self.specials))
         else:
@@ -112,9 +112,9 @@ class Format:
     def _check_integer(self, argument: str, low: int, high: int) -> None:
         value = getattr(self, argument)
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{argument} is {value!r}; allowed: an integer from {low} to {high}")
+            raise TypeError(f"{argument} is {shown(value)}; allowed: an integer from {low} to {high}")
         if not low <= value <= high:
-            raise ValueError(f"{argument} is {value}; allowed: {low} to {high}")
+            raise ValueError(f"{argument} is {shown(int(value))}; allowed: {low} to {high}")
         object.__setattr__(self, argument, int(value))
 
     def _check_values(self) -> None:
@@ -124,7 +124,7 @@ class Format:
             f"subnormals={self.subnormals} with specials={self.specials!r}"
         )
         if self.max_code < smallest_code or self.bits == 0:
-            raise ValueError(f"{given} leave no code for a positive number")
+            raise ValueError(f"{given} leave no code for a positive number; allowed: more bits or fewer special values")
         if self.signed and not self.has_zero and self.nan_code == self.sign_mask:
             raise ValueError(f"{given} take the code of a negative number for NaN; allowed here: signed=False")
         if self.emax > 1023 or self.quantum_exponent < -1074:
@@ -227,7 +227,15 @@ class Format:
     # Values: each is a binary64 value, so the floats are exact.
 
     def magnitude(self, code: int) -> float:
-        """Return the finite value of a magnitude code (no sign, not checked for special codes)."""
+        """Return the finite value of a magnitude code: no sign, and no infinity or NaN."""
+        allowed = f"0 to {self.max_code}, the finite ones of {self}"
+        check_integer("code", code, allowed)
+        code = int(code)
+        if not 0 <= code <= self.max_code:
+            raise ValueError(f"code is {shown(code)}; allowed: {allowed}")
+        return self._magnitude(code)
+
+    def _magnitude(self, code: int) -> float:
         exponent_field, trailing = divmod(code, 1 << self.mantissa_bits)
         if exponent_field == 0 and self.has_zero:
             return math.ldexp(trailing if self.subnormals else 0, self.quantum_exponent)
@@ -237,7 +245,7 @@ class Format:
     @property
     def max(self) -> float:
         """Largest finite value."""
-        return self.magnitude(self.max_code)
+        return self._magnitude(self.max_code)
 
     @property
     def min(self) -> float:
@@ -390,8 +398,8 @@ ALIASES = {
 }
 
 #: Spellings of formats that `format` reads besides, and those of the P3109 draft.
-EXMY = re.compile(r"e(\d+)m(\d+)(?:b(-?\d+))?(fnuz|fn)?((?:_[a-z0-9]+)*)")
-P3109 = re.compile(r"(?:binary|p3109_k)(\d+)p(\d+)([su]?)([ef]?)")
+EXMY = re.compile(r"e(\d{1,9})m(\d{1,9})(?:b(-?\d{1,9}))?(fnuz|fn)?((?:_[a-z0-9]+)*)")
+P3109 = re.compile(r"(?:binary|p3109_k)(\d{1,9})p(\d{1,9})([su]?)([ef]?)")
 
 #: What the public functions accept as a format.
 FormatLike = Format | str | npt.DTypeLike
@@ -445,7 +453,7 @@ def format(spec: FormatLike, argument: str = "fmt") -> Format:
     except Exception:  # NumPy raises what it meets in a description of a dtype
         dtype = None
     if spec is None or dtype is None:
-        raise TypeError(f"{argument} is {spec!r:.80}; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype")
+        raise TypeError(f"{argument} is {shown(spec)}; allowed: a lpsim.Format, a string such as 'E5M10' or a dtype")
     if dtype.name not in NAMED_FORMATS:
         raise ValueError(
             f"{argument} is the dtype {dtype.name!r}; allowed: float16, float32, float64 and dtypes of ml_dtypes"
@@ -481,6 +489,6 @@ def _parse(text: str, argument: str) -> Format:
     near = difflib.get_close_matches(key, ALIASES, n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise ValueError(
-        f"{argument} is {text!r:.80}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "
+        f"{argument} is {shown(text)}, which names no format; allowed: 'ExMy' such as 'E5M10', 'E4M3FN' or "
         f"'E4M3B11FNUZ', 'binary8p3', or a named format such as {', '.join(map(repr, NAMED_FORMATS))}{hint}"
     )

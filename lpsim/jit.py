@@ -31,6 +31,7 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
+from lpsim.checks import shown
 from lpsim.core import random as _random
 from lpsim.core.codes import code_of, value_of
 from lpsim.core.jit import core_function
@@ -73,25 +74,29 @@ _INTEGERS = {
 }
 
 
+#: What operations take as numbers in plain Python: what float64 holds, but for large integers.
+_NUMBERS = (int, float, np.integer, np.float16, np.float32, np.bool_)
+
+
 def _checked(name: str, value: Any) -> Any:
     """Return an argument; refuse what is no number, in plain Python: in compiled code Numba does."""
     if name == "f":
         if not isinstance(value, (Params, StochasticParams)):
-            raise TypeError(f"f is {value!r:.60}; allowed: what lpsim.Format.params returns")
+            raise TypeError(f"f is {shown(value)}; allowed: what lpsim.Format.params returns")
     elif name in _INTEGERS:
         if value is None and name == "word":
             return None
         low, high = _INTEGERS[name]
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name} is {value!r:.60}; allowed: an integer")
+            raise TypeError(f"{name} is {shown(value)}; allowed: an integer")
         if not low <= value <= high:
-            raise ValueError(f"{name} is {value!r:.60}; allowed: {low} to {high}")
+            raise ValueError(f"{name} is {shown(value)}; allowed: {low} to {high}")
         return int(value) - (1 << 64) if name == "code" and int(value) >> 63 else value  # as an int64
     elif name in ("x", "y", "z"):
-        if not isinstance(value, (int, float, np.integer, np.floating, np.bool_)):
-            raise TypeError(f"{name} is {value!r:.60}; allowed: a float or an integer")
+        if not isinstance(value, _NUMBERS):
+            raise TypeError(f"{name} is {shown(value)}; allowed: a float or an integer")
         if isinstance(value, int) and abs(value) > 1 << 1023:
-            raise ValueError(f"{name} is {value!r:.60}; allowed: numbers in the range of float64")
+            raise ValueError(f"{name} is {shown(value)}; allowed: numbers in the range of float64")
     return value
 
 

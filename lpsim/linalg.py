@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from lpsim import units
 from lpsim.arguments import RealArray, as_real, as_seed, batch_shape, check_inner, check_value_out
+from lpsim.checks import shown
 from lpsim.counts import Counter, MatmulStats
 from lpsim.dispatch import overridable
 from lpsim.engine import Engine
@@ -97,7 +98,7 @@ def matmul(
     unit = units.tf32 if unit is None else units.get(unit)
     number = np.uint64(as_seed(seed, Rounding.STOCHASTIC if unit.is_stochastic else Rounding.TIES_TO_EVEN))
     if not isinstance(stats, bool):
-        raise TypeError(f"stats is {stats!r}; allowed: True or False")
+        raise TypeError(f"stats is {shown(stats)}; allowed: True or False")
     left, right = (as_real(x, name, lazy=True).view(np.ndarray) for x, name in ((a, "a"), (b, "b")))
     check_inner(left, right)
     vector_a, vector_b = left.ndim == 1, right.ndim == 1

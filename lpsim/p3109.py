@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lpsim.checks import shown
 from lpsim.formats import MAX_EXPONENT_BITS, Format
 
 __all__ = ["p3109"]
@@ -46,13 +47,13 @@ def p3109(k: int, p: int, signed: bool = True, extended: bool = True) -> Format:
     """
     for argument, value in (("k", k), ("p", p)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{argument} is {value!r}; allowed: an integer")
+            raise TypeError(f"{argument} is {shown(value)}; allowed: an integer")
     if not 3 <= k <= 16:
-        raise ValueError(f"k is {k}; allowed: 3 to 16")
+        raise ValueError(f"k is {shown(int(k))}; allowed: 3 to 16")
     smallest = max(1, k + (not signed) - MAX_EXPONENT_BITS)
     if not smallest <= p <= k - bool(signed):
         raise ValueError(
-            f"p is {p}; allowed: {smallest} to {k - bool(signed)} for k={k} and signed={bool(signed)} "
+            f"p is {shown(int(p))}; allowed: {smallest} to {k - bool(signed)} for k={k} and signed={bool(signed)} "
             f"(at most {MAX_EXPONENT_BITS} exponent bits)"
         )
     return Format(

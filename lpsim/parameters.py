@@ -6,6 +6,7 @@ import functools
 import math
 from typing import Any
 
+from lpsim.checks import check_choice, shown
 from lpsim.core.nearest import NearestParams
 from lpsim.core.params import Params, stochastic
 from lpsim.core.rounding import MAX_RANDOM_BITS
@@ -41,9 +42,8 @@ def parameters(
             "allowed: 'ieee', 'saturate', 'saturate_finite', 'to_infinity'"
         )
     if not 1 <= random_bits <= MAX_RANDOM_BITS:
-        raise ValueError(f"random_bits is {random_bits}; allowed: 1 to {MAX_RANDOM_BITS}")
-    if tininess not in TININESS:
-        raise ValueError(f"tininess is {tininess!r}; allowed: {', '.join(map(repr, TININESS))}")
+        raise ValueError(f"random_bits is {shown(int(random_bits))}; allowed: 1 to {MAX_RANDOM_BITS}")
+    check_choice("tininess", tininess, TININESS)
     saturates = overflow in (Overflow.SATURATE, Overflow.SATURATE_FINITE)
     up_positive = rounding in (Rounding.AWAY_FROM_ZERO, Rounding.TOWARD_POSITIVE)
     up_negative = rounding in (Rounding.AWAY_FROM_ZERO, Rounding.TOWARD_NEGATIVE)
@@ -107,7 +107,8 @@ def jit_parameters(fmt: Format, rounding: Any, overflow: Any, random_bits: Any, 
     """Return what `Format.params` does."""
     mode = as_rounding(rounding)
     if isinstance(random_bits, bool) or not isinstance(random_bits, int):
-        raise TypeError(f"random_bits is {random_bits!r}; allowed: an integer")
+        raise TypeError(f"random_bits is {shown(random_bits)}; allowed: an integer")
+    check_choice("tininess", tininess, TININESS)  # before it is a key of a cache
     f = parameters(fmt, mode, as_overflow(overflow), random_bits, tininess)
     return stochastic(f) if mode.is_stochastic else f
 

@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_real, as_real_float, check_inner, check_value_out, working_dtype
+from lpsim.arguments import (
+    MOST_AXES,
+    RealArray,
+    as_real,
+    as_real_float,
+    check_inner,
+    check_value_out,
+    working_dtype,
+)
+from lpsim.checks import shown
 from lpsim.dispatch import overridable
 from lpsim.formats import FormatLike, float32, float64
 from lpsim.formats import format as as_format
@@ -94,6 +103,10 @@ def dot(
     depth = left.shape[-1]
     front = right if right.ndim == 1 else np.moveaxis(right, -2, 0)
     shape = left.shape[:-1] + front.shape[1:]
+    if len(shape) > MOST_AXES:
+        raise ValueError(
+            f"a has {left.ndim} axes and b has {right.ndim}, which gives {len(shape)}; allowed: up to {MOST_AXES}"
+        )
     if out is not None:
         out = check_value_out(out, shape, unit.result_format)
     m, n = math.prod(left.shape[:-1]), math.prod(front.shape[1:])
@@ -239,13 +252,13 @@ def summed_axes(axis: Any, ndim: int) -> tuple[int, ...]:
         try:
             index = operator.index(one)
         except TypeError:
-            raise TypeError(f"axis is {axis!r:.60}; allowed: an integer, a tuple of integers or None") from None
+            raise TypeError(f"axis is {shown(axis)}; allowed: an integer, a tuple of integers or None") from None
         if not -ndim <= index < ndim:
             allowed = f"{-ndim} to {ndim - 1}" if ndim else "None or ()"
-            raise ValueError(f"axis is {axis!r:.60}, but x has {ndim} axes; allowed: {allowed}")
+            raise ValueError(f"axis is {shown(axis)}, but x has {ndim} axes; allowed: {allowed}")
         axes.append(index % ndim)
     if len(set(axes)) < len(axes):
-        raise ValueError(f"axis is {axis!r:.60}; allowed: each axis once")
+        raise ValueError(f"axis is {shown(axis)}; allowed: each axis once")
     return tuple(sorted(axes))
 
 

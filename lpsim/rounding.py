@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 from typing import TypeVar
 
+from lpsim.checks import shown
+
 __all__ = ["TININESS", "Flag", "Overflow", "Rounding"]
 
 
@@ -157,7 +159,7 @@ def _as_member(value: object, kind: type[_Mode], argument: str) -> _Mode:
             return member
     names = ", ".join(repr(name.lower()) for name in kind.__members__)
     error = ValueError if isinstance(value, str) else TypeError
-    raise error(f"{argument} is {value!r}; allowed: a lpsim.{kind.__name__} or one of {names}")
+    raise error(f"{argument} is {shown(value)}; allowed: a lpsim.{kind.__name__} or one of {names}")
 
 
 def as_rounding(value: object, argument: str = "rounding") -> Rounding:

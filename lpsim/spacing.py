@@ -235,8 +235,9 @@ def ulp_distance(x: npt.ArrayLike, y: npt.ArrayLike, fmt: FormatLike) -> Any:
     shape = broadcast_shape(arrays)
     for name, array in arrays.items():
         for piece in pieces(array):
-            numbers = piece.astype(working_dtype(piece.dtype))
-            wrong = np.asarray(round(numbers, fmt)) != numbers
+            with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
+                numbers = piece.astype(working_dtype(piece.dtype))
+                wrong = np.asarray(round(numbers, fmt)) != numbers
             if wrong.any():
                 raise ValueError(
                     f"{name} holds {numbers[wrong][0]}; allowed: values of {fmt} (round with lpsim.round first)"

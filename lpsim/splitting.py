@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim import units
-from lpsim.arguments import RealArray, as_real, as_real_float, as_seed, batch_shape, check_inner
+from lpsim.arguments import RealArray, as_float64, as_real, as_seed, batch_shape, check_inner
 from lpsim.arithmetic import add, mul, sub
+from lpsim.checks import check_choice, shown
 from lpsim.codec import round as round_to
 from lpsim.formats import Format, bfloat16, float16, float32
 from lpsim.formats import tf32 as tf32_format
@@ -156,16 +157,15 @@ def matmul_split(
     >>> float(lp.matmul(a, b, lp.units.a100.tf32)[0, 0]), float(lp.matmul_split(a, b, "3xtf32")[0, 0]) * 2**11
     (0.0, 1.0)
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme is {scheme!r:.60}; allowed: {', '.join(map(repr, SCHEMES))}")
+    check_choice("scheme", scheme, SCHEMES)
     if scheme == "ozaki_int8":
         for argument, value in (("unit", unit), ("word_rounding", word_rounding), ("block", block)):
             if value is not None:
-                raise ValueError(f"{argument} is {value!r:.60} with scheme 'ozaki_int8'; allowed: None")
+                raise ValueError(f"{argument} is {shown(value)} with scheme 'ozaki_int8'; allowed: None")
         as_seed(seed, Rounding.TIES_TO_EVEN)
         return _by_integers(a, b, 8 if slices is None else _positive("slices", slices, _MOST_SLICES))
     if slices is not None:
-        raise ValueError(f"slices is {slices!r:.60} with scheme {scheme!r}; allowed: None")
+        raise ValueError(f"slices is {shown(slices)} with scheme {scheme!r}; allowed: None")
     parts = _SCHEMES[scheme]
     unit = _unit(scheme, parts, unit)
     fmt = unit.a_format
@@ -183,7 +183,7 @@ def matmul_split(
     else:
         block = _positive("block", block)
         if block % step:
-            raise ValueError(f"block is {block}; allowed: multiples of the terms of a dot of {unit}, {step}")
+            raise ValueError(f"block is {shown(block)}; allowed: multiples of the terms of a dot of {unit}, {step}")
     chained_a = _chained([a_words[i] for i, _ in parts.pairs], step, block)
     chained_b = _chained([b_words[j] for _, j in parts.pairs], step, block)
     result = matmul(chained_a, _swapped(chained_b), unit, seed=seed)
@@ -248,6 +248,8 @@ def _chained(words: list[RealArray], step: int, block: int | None) -> RealArray:
     """
     depth = words[0].shape[-1]
     missing = -depth % step
+    if not words[0].size:  # of however many blocks
+        return np.empty((*words[0].shape[:-1], len(words) * (depth + missing)), words[0].dtype)
     filled = [np.pad(word, [(0, 0)] * (word.ndim - 1) + [(0, missing)]) for word in words]
     block = block or max(depth + missing, 1)
     starts = range(0, max(depth + missing, 1), block)
@@ -256,16 +258,16 @@ def _chained(words: list[RealArray], step: int, block: int | None) -> RealArray:
 
 def _positive(argument: str, value: Any, largest: int | None = None) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{argument} is {value!r:.60}; allowed: an integer or None")
+        raise TypeError(f"{argument} is {shown(value)}; allowed: an integer or None")
     if value < 1 or (largest is not None and value > largest):
         allowed = "1 or more" if largest is None else f"1 to {largest}"
-        raise ValueError(f"{argument} is {value}; allowed: {allowed}")
+        raise ValueError(f"{argument} is {shown(int(value))}; allowed: {allowed}")
     return int(value)
 
 
 def _by_integers(a: npt.ArrayLike, b: npt.ArrayLike, slices: int) -> Any:
     """Return the product by slices of integers."""
-    left, right = (np.asarray(as_real_float(x, name), np.float64) for x, name in ((a, "a"), (b, "b")))
+    left, right = (as_float64(x, name) for x, name in ((a, "a"), (b, "b")))
     check_inner(left, right)
     batch = batch_shape(left, right)
     for argument, array in (("a", left), ("b", right)):

@@ -170,7 +170,7 @@ def test_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"bits": 1}, "bits is 1; allowed: 2 to 16"),
         ({"bits": 17}, "bits is 17"),
-        ({"convention": "keras"}, "convention is 'keras'; allowed: absmax"),
+        ({"convention": "keras"}, "convention is 'keras'; allowed: 'absmax"),
         ({"per": "row"}, "per is 'row'; allowed: 'tensor', 'channel'"),
         ({"symmetric": False, "convention": "tensorrt"}, "has no zero points"),
         ({"convention": "tensorflow_min_first"}, "starts at the least number"),

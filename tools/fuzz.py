@@ -13,6 +13,7 @@ reproduces them, and make the exit status 1.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import faulthandler
 import mmap
 import os
@@ -22,6 +23,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-#: Seconds that a call may take, not counting the compilation of kernels, and that a compilation may.
+#: Seconds that a call may take on an idle machine, not counting the compilation of kernels, and that a compilation may.
 HANG, COMPILATION = 10.0, 300.0
 
 #: Address space of a worker beyond what it starts with: enough for all that is honest.
@@ -38,8 +40,8 @@ MEMORY = 6 << 30
 #: Progress of a worker: index of the call at work, how many kernels are being compiled, findings.
 PROGRESS = struct.Struct("qqq")
 
-#: Calls of a worker before the next process takes over.
-BATCH = 20_000
+#: Calls of a worker before the next process takes over. Each loads the kernels that it meets, which takes seconds.
+BATCH = 50_000
 
 
 def work(kind: str, seed: int, first: int, count: int, progress: Any, until: float) -> int:
@@ -93,20 +95,40 @@ def work(kind: str, seed: int, first: int, count: int, progress: Any, until: flo
     return findings
 
 
-def supervise(kind: str, seed: int, first: int, count: int, until: float, out: Any) -> tuple[int, int]:
+def supervise(kind: str, seed: int, first: int, count: int, until: float, workers: int, out: Any) -> tuple[int, int]:
     """Let worker processes make the calls; return how many were made, and the number of findings."""
+    starts = iter(range(first, first + count, BATCH))
+    lock = threading.Lock()
+
+    def serve() -> tuple[int, int]:
+        made, findings = 0, 0
+        while time.time() < until:
+            with lock:
+                start = next(starts, None)
+            if start is None:
+                break
+            more, wrong = _supervise_batch(kind, seed, start, min(BATCH, first + count - start), until, out)
+            made, findings = made + more, findings + wrong
+        return made, findings
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        served = [one.result() for one in [pool.submit(serve) for _ in range(workers)]]
+    return sum(made for made, _ in served), sum(findings for _, findings in served)
+
+
+def _supervise_batch(kind: str, seed: int, first: int, count: int, until: float, out: Any) -> tuple[int, int]:
     done, findings = first, 0
     while done < first + count and time.time() < until:
         with tempfile.NamedTemporaryFile() as file:
             file.write(bytes(PROGRESS.size))
             file.flush()
-            batch = min(BATCH, first + count - done)
+            rest = first + count - done
             command = [sys.executable, str(HERE / "fuzz.py"),
                        "--worker", file.name, "--kind", kind, "--seed", str(seed),
-                       "--first", str(done), "--calls", str(batch), "--until", str(until)]  # fmt: skip
+                       "--first", str(done), "--calls", str(rest), "--until", str(until)]  # fmt: skip
             process = subprocess.Popen(command, stdout=out, stderr=out)
             with mmap.mmap(file.fileno(), PROGRESS.size, prot=mmap.PROT_READ) as progress:
-                status, wrong = _watch(process, progress)
+                status, wrong = _watch(process, progress, first + count)
                 index, _, found = PROGRESS.unpack(progress[: PROGRESS.size])
         findings += found
         if wrong is None and status == 0:
@@ -119,7 +141,7 @@ def supervise(kind: str, seed: int, first: int, count: int, until: float, out: A
     return done - first, findings
 
 
-def _watch(process: subprocess.Popen[bytes], progress: mmap.mmap) -> tuple[int, str | None]:
+def _watch(process: subprocess.Popen[bytes], progress: mmap.mmap, end: int) -> tuple[int, str | None]:
     last, since = b"", time.monotonic()
     while True:
         try:
@@ -128,8 +150,10 @@ def _watch(process: subprocess.Popen[bytes], progress: mmap.mmap) -> tuple[int, 
             now = progress[: PROGRESS.size]
             if now != last:
                 last, since = now, time.monotonic()
-            compiling = PROGRESS.unpack(now)[1] > 0 or not any(now)
-            if time.monotonic() - since > (COMPILATION if compiling else HANG):
+            index, kernels, _ = PROGRESS.unpack(now)
+            compiling = kernels > 0 or not any(now) or index == end  # or it starts, or ends
+            busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # other processes take their share
+            if time.monotonic() - since > busy * (COMPILATION if compiling else HANG):
                 process.send_signal(6)  # faulthandler prints where it is
                 process.wait()
                 return -6, f"no end within {HANG:g} s"
@@ -144,6 +168,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="index of the first call")
     parser.add_argument("--kind", choices=("calls", "files"), default="calls")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes at once")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--until", type=float, default=float("inf"), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -160,10 +185,9 @@ def main() -> int:
     if not any(counts.values()):
         counts = dict.fromkeys(counts, 1 << 40)
     total = 0
-    share = start
-    for kind, weight in (("calls", 0.8), ("files", 0.2)):
-        share += weight * (given.seconds or float("inf"))
-        made, findings = supervise(kind, given.seed, given.first, counts[kind], share, sys.stdout)
+    for kind, part in (("files", 0.2), ("calls", 1.0)):  # what a call takes beyond its time is that of compilations
+        share = start + part * (given.seconds or float("inf"))
+        made, findings = supervise(kind, given.seed, given.first, counts[kind], share, given.workers, sys.stdout)
         print(
             f"{kind}: {made} of seed {given.seed} from {given.first}, {findings} findings, {time.time() - start:.0f} s"
         )

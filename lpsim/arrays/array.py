@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, SupportsIndex
 
@@ -9,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from lpsim.arguments import RealArray
+from lpsim.arguments import RealArray, as_array
 from lpsim.arrays.context import Context
 from lpsim.arrays.operands import values_for
+from lpsim.checks import shown
 from lpsim.codec import decode, encode
 from lpsim.codec import round as round_to
 from lpsim.formats import Format, FormatLike
@@ -215,7 +217,11 @@ class Array(NDArrayOperatorsMixin):
         return float(self._one("float"))
 
     def __int__(self) -> int:
-        return int(self._one("int"))
+        value = self._one("int")
+        if not math.isfinite(value):
+            error = ValueError if math.isnan(value) else OverflowError  # as Python's floats
+            raise error(f"int is called with an array of {value}; allowed: finite values")
+        return int(value)
 
     def _one(self, kind: str) -> Any:
         if self.size != 1:
@@ -332,7 +338,7 @@ class Array(NDArrayOperatorsMixin):
 
     def take(self, indices: Any, axis: Any = None) -> Array:
         """Return elements at indices, as `numpy.take`."""
-        return self._like(self._values.take(indices, axis))
+        return self._like(self._values.take(_as_indices(indices), axis))
 
 
 def array(
@@ -381,8 +387,16 @@ def _as_context(context: Any) -> Context:
     if context is None:
         return Context()
     if not isinstance(context, Context):
-        raise TypeError(f"context is {context!r:.60}; allowed: a lpsim.Context or None")
+        raise TypeError(f"context is {shown(context)}; allowed: a lpsim.Context or None")
     return context
+
+
+def _as_indices(indices: Any) -> Any:
+    """Return indices, checked to be integers: NumPy warns of NaNs where it refuses floats."""
+    array = as_array(_plain_index(indices), "indices")
+    if array.size and array.dtype.kind not in "iub":
+        raise TypeError(f"indices has dtype {array.dtype}; allowed: integers")
+    return indices if array.size else array.astype(np.intp)
 
 
 def _plain_index(index: Any) -> Any:

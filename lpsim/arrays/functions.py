@@ -12,6 +12,7 @@ from lpsim import arithmetic
 from lpsim.arrays.array import Array
 from lpsim.arrays.operands import exact_values, own_array, values_for
 from lpsim.arrays.ufuncs import fold, sum_over, written
+from lpsim.checks import check_choice, shown
 from lpsim.reductions import dot as dot_of
 
 __all__ = ["apply_function"]
@@ -84,7 +85,9 @@ def apply_function(function: _Function, args: tuple[Any, ...], kwargs: dict[str,
         if "unexpected keyword" not in str(error):
             raise
         given = str(error).rsplit(" ", 1)[-1]
-        raise TypeError(f"{name} is called with {given}, which is not defined for arrays with a format") from None
+        raise TypeError(
+            f"{name} is called with {given}, which is not defined for arrays with a format; allowed: without"
+        ) from None
 
 
 def _name(function: _Function) -> str:
@@ -152,7 +155,7 @@ def _cumprod(a: Array, axis: Any = None, dtype: Any = None, out: Any = None) -> 
 
 def _no_dtype(dtype: Any, name: str) -> None:
     if dtype is not None:
-        raise TypeError(f"dtype of {name} is {dtype!r}; allowed for arrays with a format: None (astype converts)")
+        raise TypeError(f"dtype of {name} is {shown(dtype)}; allowed for arrays with a format: None (astype converts)")
 
 
 @_defines(np.dot)
@@ -195,6 +198,8 @@ def _norm(x: Array, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     elif not isinstance(axis, tuple):
         axes = (axis,)
     vectors = len(axes) == 1
+    if ord is not None:
+        check_choice("ord", ord, (1, 2, math.inf, "fro"), " or None")
     if ord is None or (ord == 2 and vectors) or (ord == "fro" and len(axes) == 2):
         return _numpy.sqrt(_numpy.sum(_numpy.square(x), axis=axes, keepdims=keepdims))
     magnitudes = _numpy.absolute(x)

@@ -72,7 +72,8 @@ def values_for(x: Any, fmt: Format, context: Context, operation: str) -> RealArr
         return np.asarray(round_to(x, fmt, overflow=context.overflow))
     given = as_real(x, f"an operand of {operation}").view(np.ndarray)
     rounded = np.asarray(round_to(given, fmt))
-    wrong = ~((rounded == given) | (np.isnan(rounded) & np.isnan(given)))
+    with np.errstate(invalid="ignore"):  # casts of signalling NaNs warn
+        wrong = ~((rounded == given) | (np.isnan(rounded) & np.isnan(given)))
     if wrong.any():
         raise TypeError(
             f"{operation} is called with {given[wrong][0]!s} in an operand of dtype {np.asanyarray(x).dtype}, which is "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from lpsim import arithmetic
 from lpsim.arguments import RealArray, broadcast_shape, check_out
 from lpsim.arrays.array import Array
 from lpsim.arrays.operands import exact_values, own_array, values_for
+from lpsim.checks import shown
 from lpsim.codec import round as round_to
 from lpsim.formats import Format
 from lpsim.linalg import matmul
@@ -110,7 +112,7 @@ def _call(ufunc: np.ufunc, name: str, inputs: tuple[Any, ...], target: Any) -> A
         replacement = None if not isinstance(exponent, (int, float)) else _POWERS.get(exponent)
         if replacement is None:
             allowed = ", ".join(f"{power:g}" for power in _POWERS)
-            raise TypeError(f"{name} is called with the exponent {exponent!r:.60}; allowed: {allowed}")
+            raise TypeError(f"{name} is called with the exponent {shown(exponent)}; allowed: {allowed}")
         ufunc, inputs = replacement, inputs[:1]
     own = own_array(name, (*inputs, target))
     fmt, context = own.format, own.context
@@ -119,7 +121,9 @@ def _call(ufunc: np.ufunc, name: str, inputs: tuple[Any, ...], target: Any) -> A
         raise _undefined(name)
     operands = [values_for(x, fmt, context, name) for x in inputs]
     place = None if target is None else _place(target, name)
-    if ufunc is np.matmul:
+    if ufunc is not np.matmul:
+        broadcast_shape({f"operand {i} of {name}": x for i, x in enumerate(operands)})
+    else:
         product = Array.of_values(context.products(matmul, operands[0], operands[1], fmt), fmt, context)
         return written(product, target, name)
     if ufunc in _ROUNDED:
@@ -136,7 +140,7 @@ def _call(ufunc: np.ufunc, name: str, inputs: tuple[Any, ...], target: Any) -> A
 
 def _place(target: Any, name: str) -> RealArray:
     if not isinstance(target, Array):
-        raise TypeError(f"out of {name} is {target!r:.60}; allowed: a lpsim.Array of the operands' format")
+        raise TypeError(f"out of {name} is {shown(target)}; allowed: a lpsim.Array of the operands' format")
     return target._values
 
 
@@ -189,10 +193,12 @@ def fold(operation: Callable[..., Any], x: Array, axis: Any = 0, keepdims: bool 
     All of these if ``keep``, otherwise the last one; without elements 1, the empty product.
     """
     values, fmt = x.values, x.format
+    if keep and isinstance(axis, tuple):
+        raise TypeError(f"axis is {shown(axis)}; allowed for cumulative results: an integer or None")
     axes = summed_axes(axis, values.ndim)
     others = [i for i in range(values.ndim) if i not in axes]
     kept = tuple(values.shape[i] for i in others)
-    rows = values.transpose(*sorted(axes), *others).reshape(-1, *kept)
+    rows = values.transpose(*sorted(axes), *others).reshape(math.prod(values.shape[i] for i in axes), *kept)
     if keep:
         results = np.empty(rows.shape, rows.dtype)
         for i, row in enumerate(rows):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-from numpy.lib.format import MAGIC_PREFIX, read_array
+from numpy.lib.format import MAGIC_PREFIX
 
 import lpsim as lp
 from lpsim import units
 from lpsim.cli.output import bad_input, fail
+from lpsim.npy import read_npy
 from lpsim.units import MatrixUnit
 
 __all__ = [
@@ -68,10 +69,8 @@ def load_matrix(path: Path, argument: str) -> npt.NDArray[Any]:
             fail(f"{argument} is {str(path)!r}, which is no .npy file; allowed: what numpy.save writes")
         file.seek(0)
         # What NumPy raises for a damaged file depends on where the damage is.
-        with bad_input(f"{argument}: cannot read {str(path)!r}: ", (Exception,)), warnings.catch_warnings():
-            # Of sizes that lie, and of headers that are no literals.
-            warnings.simplefilter("ignore")
-            array = read_array(file, allow_pickle=False)
+        with bad_input(f"{argument}: cannot read {str(path)!r}: ", (Exception,)):
+            array = read_npy(file, os.fstat(file.fileno()).st_size)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         fail(
             f"{argument} is {str(path)!r} of dtype {array.dtype}; allowed: real numbers "

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import numpy.typing as npt
 import typer
 from rich.table import Table
@@ -16,9 +16,10 @@ from rich.table import Table
 import lpsim as lp
 from lpsim.cli.inputs import check_folder
 from lpsim.cli.output import bad_input, fail, number, print_json, progress, show, writing
+from lpsim.npy import read_npy, read_npz
 from lpsim.quantization import NAMED_SCHEMES, Quantized, Scheme, save_arrays
 
-__all__ = ["EXAMPLES", "Stored", "quantize"]
+__all__ = ["EXAMPLES", "Stored", "quantize", "read_input"]
 
 EXAMPLES = """Examples:
 
@@ -77,7 +78,7 @@ def quantize(
         if out.suffix not in (".npz", ".safetensors"):
             fail(f"--out is {str(out)!r}; allowed: a name that ends in .npz or .safetensors")
         check_folder(out, "--out")
-    arrays = _read(source)
+    arrays = read_input(source)
     results: dict[str, Any] = {}
     stored = []
     with progress() as bar:
@@ -115,7 +116,8 @@ def _list(json: bool) -> None:
     show(table)
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_input(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays of a file, by name."""
     if path.suffix not in _INPUTS:
         fail(f"IN is {str(path)!r}; allowed: names that end in {', '.join(_INPUTS)}")
     with bad_input("IN: ", (OSError,)), path.open("rb"):
@@ -129,11 +131,10 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
                 fail("IN: .safetensors files need the extra 'quantization': pip install 'lpsim[quantization]'")
             loaded: dict[str, npt.NDArray[Any]] = load_file(path)
             return loaded
-        with path.open("rb") as stream:
-            content = np.load(stream, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                return {"array": content}
-            return {name: content[name] for name in content.files}
+        if path.suffix == ".npz":
+            return read_npz(path)
+        with path.open("rb") as file:
+            return {"array": read_npy(file, os.fstat(file.fileno()).st_size)}
 
 
 def _quantized(name: str, array: npt.NDArray[Any], scheme: Scheme, axis: int) -> tuple[Stored, Quantized | None]:

@@ -23,7 +23,7 @@ from lpsim.core.jit import core_part
 from lpsim.core.random import random_integer, stream_key, word_at
 from lpsim.core.rounding import round_parts, round_parts_stochastic
 
-__all__ = ["dot_parts", "key_of", "settle"]
+__all__ = ["at_rest", "dot_parts", "key_of", "settle"]
 
 
 @core_part
@@ -181,3 +181,9 @@ def settle(parts: Any, key: Any, number: Any, f: Any, counts: Any) -> Any:
 def key_of(seed: Any, index: Any) -> Any:
     """Return an element's key of random words, or None if there is no seed."""
     return None if seed is None else word_at(stream_key(seed, 0), index)
+
+
+@core_part
+def at_rest(part: Any, before: Any, key: Any) -> Any:
+    """Return whether a dot of nothing but zeros has changed nothing, so that no more of them will: without chance."""
+    return (key is None) & ((part == before) | ((part != part) & (before != before)))

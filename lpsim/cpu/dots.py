@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from lpsim.core.dots import dot_parts, key_of, settle
+from lpsim.core.dots import at_rest, dot_parts, key_of, settle
 from lpsim.core.exact import exact_add
+from lpsim.core.jit import core_part
 from lpsim.core.random import OUTER_LEVEL
 from lpsim.cpu.compile import compile_kernel, source_fingerprint
 
 __all__ = ["dot_kernel"]
+
+
+@core_part
+def _total(counts: Any) -> Any:
+    """Return the sum of the counts, or 0 without them."""
+    return np.int64(0) if counts is None else counts.sum()
 
 
 def dot_kernel() -> Callable[..., None]:
@@ -49,8 +56,11 @@ def _build(fingerprint: int) -> Callable[..., None]:
                     for d in range(dots):
                         # The runs of a dot are as far apart as the block has dots.
                         begin, step = first + d * f.run, dots * f.run
+                        before, counted = part, _total(counts)
                         parts = dot_parts(a[i], b[j], a_scale[i], b_scale[j], begin, step, part, f, expansion)
                         part = settle(parts, key, 2 * (first + (d + 1) * f.terms - 1) + 1, accumulator, counts)
+                        if begin >= depth and at_rest(part, before, key) and counted == _total(counts):
+                            break
                     if f.block > 0:
                         parts = exact_add(acc, part, outer)
                         acc = settle(parts, outer_key, 2 * (first + size - 1) + 1 + (OUTER_LEVEL << 40), outer, counts)

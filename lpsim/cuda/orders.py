@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from lpsim.core.dots import dot_parts, key_of, settle
+from lpsim.core.dots import at_rest, dot_parts, key_of, settle
 from lpsim.core.exact import exact_add
 from lpsim.core.jit import core_function
 from lpsim.core.random import OUTER_LEVEL, stream_key, word_at
@@ -100,9 +100,11 @@ def dot_kernel(terms: int, *, stochastic: bool, outer_stochastic: bool) -> Any:
             for first in range(0, depth, size):
                 part = np.float64(0.0) if f.block > 0 else acc
                 for d in range(dots):
-                    begin, step = first + d * f.run, dots * f.run
+                    begin, step, before = first + d * f.run, dots * f.run, part
                     parts = dot_parts(a[z, i], b[z, j], a_scale[z, i], b_scale[z, j], begin, step, part, f, expansion)
                     part = settle(parts, key, 2 * (first + (d + 1) * f.terms - 1) + 1, accumulator, None)
+                    if begin >= depth and at_rest(part, before, key):
+                        break
                 if f.block > 0:
                     number = 2 * (first + size - 1) + 1 + (OUTER_LEVEL << 40)
                     acc = settle(exact_add(acc, part, outer), outer_key, number, outer, None)

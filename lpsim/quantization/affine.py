@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import check_choice, check_integer, check_number, shown
 from lpsim.cpu.affine import affine_kernel, affine_value_kernel, range_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.parts import read_only
@@ -76,34 +77,46 @@ class Affine(Scheme):
 
     def __post_init__(self) -> None:
         if isinstance(self.bits, bool) or not isinstance(self.bits, (int, np.integer)) or not 2 <= self.bits <= 16:
-            raise ValueError(f"bits is {self.bits!r}; allowed: 2 to 16")
-        if self.convention not in CONVENTIONS:
-            raise ValueError(f"convention is {self.convention!r}; allowed: {', '.join(CONVENTIONS)}")
-        if self.per not in ("tensor", "channel"):
-            raise ValueError(f"per is {self.per!r}; allowed: 'tensor', 'channel'")
+            raise ValueError(f"bits is {shown(self.bits)}; allowed: 2 to 16")
+        for name in ("symmetric", "narrow_range"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise TypeError(f"{name} is {shown(getattr(self, name))}; allowed: True or False")
+        if self.signed is not None and not isinstance(self.signed, (bool, np.bool_)):
+            raise TypeError(f"signed is {shown(self.signed)}; allowed: True, False or None")
+        check_choice("convention", self.convention, CONVENTIONS)
+        check_choice("per", self.per, ("tensor", "channel"))
         mode, asymmetric = CONVENTIONS[self.convention]
         if not self.symmetric and not asymmetric:
-            raise ValueError(f"symmetric is False, but the convention {self.convention!r} has no zero points")
+            raise ValueError(
+                f"symmetric is False, but the convention {self.convention!r} has no zero points; allowed: True"
+            )
         if self.symmetric and self.convention.startswith("tensorflow_min"):
-            raise ValueError(f"symmetric is True, but the convention {self.convention!r} starts at the least number")
+            raise ValueError(
+                f"symmetric is True, but the convention {self.convention!r} starts at the least number; allowed: False"
+            )
         if self.group is not None:
             if isinstance(self.group, bool) or not isinstance(self.group, (int, np.integer)) or self.group < 1:
-                raise ValueError(f"group is {self.group!r}; allowed: a positive integer or None")
+                raise ValueError(f"group is {shown(self.group)}; allowed: a positive integer or None")
             if self.per == "tensor":
                 raise ValueError("group is given, but per is 'tensor'; allowed: one of them")
         object.__setattr__(self, "rounding", mode if self.rounding is None else as_rounding(self.rounding))
         if as_rounding(self.rounding).is_stochastic:
             raise ValueError(f"rounding is {self._mode.name.lower()!r}; allowed: the deterministic modes")
         object.__setattr__(self, "signed", self.symmetric if self.signed is None else bool(self.signed))
-        if self.scale is not None and not 0 < self.scale < math.inf:
-            raise ValueError(f"scale is {self.scale}; allowed: a positive number or None")
+        if self.scale is not None:
+            check_number("scale", self.scale, "a positive number or None")
+            if not 0 < self.scale < math.inf:
+                raise ValueError(f"scale is {shown(self.scale)}; allowed: a positive number or None")
         if self.scale is not None and self.convention.startswith("tensorflow_min"):
-            raise ValueError(f"scale is given, but the convention {self.convention!r} takes it from the data")
+            raise ValueError(
+                f"scale is given, but the convention {self.convention!r} takes it from the data; allowed: None"
+            )
         if self.zero_point is not None:
             if self.scale is None:
                 raise ValueError("zero_point is given without scale; allowed: both, scale alone or none")
+            check_integer("zero_point", self.zero_point, "an integer or None")
             if not self.qmin <= self.zero_point <= self.qmax:
-                raise ValueError(f"zero_point is {self.zero_point}; allowed: {self.qmin} to {self.qmax}")
+                raise ValueError(f"zero_point is {shown(int(self.zero_point))}; allowed: {self.qmin} to {self.qmax}")
 
     @property
     def _mode(self) -> Rounding:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import as_seed
+from lpsim.checks import check_choice, shown
 from lpsim.codec import decode, encode
 from lpsim.codec import round as round_to
 from lpsim.formats import (
@@ -91,10 +92,9 @@ class BlockFloat(Scheme):
         # The range keeps factors, 1 / scale, and the values of the elements' top binade in that of binary32.
         if scale.bits > 16 or scale.carrier != np.float32 or scale.smallest_subnormal < 2.0**-127 or scale.emax > 127:
             raise ValueError(f"scale_format is {scale}; allowed: formats of at most 16 bits with values from 2**-127")
-        if self.scale_rule not in SCALE_RULES:
-            raise ValueError(f"scale_rule is {self.scale_rule!r}; allowed: {', '.join(map(repr, SCALE_RULES))}")
+        check_choice("scale_rule", self.scale_rule, SCALE_RULES)
         if not isinstance(self.integer, bool):
-            raise TypeError(f"integer is {self.integer!r}; allowed: True or False")
+            raise TypeError(f"integer is {shown(self.integer)}; allowed: True or False")
         if self.integer and (element.exponent_bits or element.specials != "finite"):
             raise ValueError(f"element is {element} with integer=True; allowed: finite formats without exponent bits")
         if self.seed is not None or mode.is_stochastic:
@@ -182,9 +182,9 @@ class BlockFloat(Scheme):
 def check_block(block: Any) -> None:
     """Refuse what is no block length."""
     if isinstance(block, bool) or not isinstance(block, int):
-        raise TypeError(f"block is {block!r}; allowed: an integer")
+        raise TypeError(f"block is {shown(block)}; allowed: an integer")
     if block < 1:
-        raise ValueError(f"block is {block}; allowed: 1 or more")
+        raise ValueError(f"block is {shown(int(block))}; allowed: 1 or more")
 
 
 def check_blocks(n: int, block: int) -> None:
@@ -308,7 +308,7 @@ def mx(
     ([1.0, -3.0, 0.0, 6.0], [[127]], 4.25)
     """
     if not isinstance(element, str) or element.strip().lower() not in MX_ELEMENTS:
-        raise ValueError(f"element is {element!r}; allowed: {', '.join(map(repr, MX_ELEMENTS))}")
+        raise ValueError(f"element is {shown(element)}; allowed: {', '.join(map(repr, MX_ELEMENTS))}")
     return block_float(element, float8_e8m0fnu, block, scale_rule, rounding, seed)
 
 
@@ -351,9 +351,9 @@ def bfp(
     [1.0, -0.25, 0.25, 1.0]
     """
     if isinstance(mantissa_bits, bool) or not isinstance(mantissa_bits, int):
-        raise TypeError(f"mantissa_bits is {mantissa_bits!r}; allowed: an integer")
+        raise TypeError(f"mantissa_bits is {shown(mantissa_bits)}; allowed: an integer")
     if not 2 <= mantissa_bits <= 16:
-        raise ValueError(f"mantissa_bits is {mantissa_bits}; allowed: 2 to 16")
+        raise ValueError(f"mantissa_bits is {shown(int(mantissa_bits))}; allowed: 2 to 16")
     # One bit before the point: the quantum is 2**(1 - bias - (b - 1)) = 2**(2 - b).
     fmt = Format(0, mantissa_bits - 1, bias=0, specials="finite")
     return replace(block_float(fmt, float8_e8m0fnu, block, "floor", rounding, seed), integer=True)

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.arguments import as_real
+from lpsim.checks import shown
 from lpsim.cpu.codebook import COMPARED, codebook_decode_kernel, codebook_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.parts import read_only
@@ -87,17 +89,19 @@ class Codebook(Scheme):
     limits: tuple[float, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        table = np.asarray(self.table, np.float32)
-        if table.ndim != 1 or not 2 <= table.size <= 256 or not np.all(np.abs(table) <= 1):
-            raise ValueError("table is not what it may be; allowed: 2 to 256 numbers from -1 to 1")
+        table, limits = _numbers("table", self.table), _numbers("limits", self.limits)
+        if not 2 <= table.size <= 256 or not np.all(np.abs(table) <= 1):
+            raise ValueError(f"table is {shown(self.table)}; allowed: 2 to 256 numbers from -1 to 1")
+        if not np.all(limits[:-1] <= limits[1:]):
+            raise ValueError(f"limits is {shown(self.limits)}; allowed: numbers in ascending order")
         object.__setattr__(self, "table", tuple(map(float, table)))
-        object.__setattr__(self, "limits", tuple(map(float, np.asarray(self.limits, np.float32))))
+        object.__setattr__(self, "limits", tuple(map(float, limits)))
         if len(self.limits) not in (0, table.size - 1, table.size // 2 - 1):
             raise ValueError(f"limits are {len(self.limits)} numbers; allowed: one fewer than table has, or half of it")
         if isinstance(self.block, bool) or not isinstance(self.block, (int, np.integer)):
-            raise TypeError(f"block is {self.block!r}; allowed: an even integer of at least 2")
+            raise TypeError(f"block is {shown(self.block)}; allowed: an even integer of at least 2")
         if self.block < 2 or self.block % 2:
-            raise ValueError(f"block is {self.block}; allowed: an even integer of at least 2")
+            raise ValueError(f"block is {shown(int(self.block))}; allowed: an even integer of at least 2")
         object.__setattr__(self, "block", int(self.block))
 
     @property
@@ -167,6 +171,15 @@ class Codebook(Scheme):
 
         map_ranges(run, scales.size, smallest=_GRAIN / self.block)
         return out
+
+
+def _numbers(argument: str, given: Any) -> npt.NDArray[np.float32]:
+    """Return a sequence of real numbers in binary32."""
+    array = as_real(given, argument).view(np.ndarray)
+    if array.ndim != 1:
+        raise ValueError(f"{argument} has shape {array.shape}; allowed: one axis")
+    with np.errstate(all="ignore"):
+        return array.astype(np.float32)
 
 
 @functools.lru_cache(maxsize=64)
@@ -390,14 +403,14 @@ def codebook(table: Sequence[float], block: int = 64, double_quant: bool = False
     >>> lp.fake_quantize([0.3, 4.0, -0.2, -0.3], ternary).tolist()
     [0.0, 4.0, -0.30000001192092896, -0.30000001192092896]
     """
-    values = tuple(map(float, table))
-    if len(set(map(np.float32, values))) < len(values):
+    scheme = Codebook(table, block, double_quant)  # type: ignore[arg-type]  # it makes a tuple of it
+    if len(set(scheme.table)) < len(scheme.table):
         raise ValueError("table has a value twice; allowed: different float32 numbers")
-    return Codebook(values, block, double_quant)
+    return scheme
 
 
 def _check_bits(bits: int) -> None:
     if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)):
-        raise TypeError(f"bits is {bits!r}; allowed: an integer")
+        raise TypeError(f"bits is {shown(bits)}; allowed: an integer")
     if not 2 <= bits <= 8:
-        raise ValueError(f"bits is {bits}; allowed: 2 to 8")
+        raise ValueError(f"bits is {shown(int(bits))}; allowed: 2 to 8")

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import shown
 from lpsim.core.operations import ROUND
 from lpsim.cpu.elementwise import NONE
 from lpsim.cpu.ggml import decode_kernel, encode_kernel
@@ -87,10 +88,10 @@ class GGUF(Scheme):
 
     def __post_init__(self) -> None:
         if not isinstance(self.type, str) or self.type.upper() not in GGUF_TYPES:
-            raise ValueError(f"type is {self.type!r}; allowed: {', '.join(GGUF_TYPES)}")
+            raise ValueError(f"type is {shown(self.type)}; allowed: {', '.join(GGUF_TYPES)}")
         object.__setattr__(self, "type", self.type.upper())
         if not isinstance(self.search, bool):
-            raise TypeError(f"search is {self.search!r}; allowed: True or False")
+            raise TypeError(f"search is {shown(self.search)}; allowed: True or False")
         if not self.search and self.type != "IQ4_NL":
             raise ValueError(f"search is False for {self.type}; allowed: for IQ4_NL")
 
@@ -238,6 +239,8 @@ def read_gguf(path: str | Path) -> dict[str, Quantized | npt.NDArray[Any]]:
         check_header(path)
         with np.errstate(all="ignore"):  # of sizes that lie
             tensors = package.GGUFReader(path).tensors
+    except MemoryError:
+        raise
     except Exception as error:  # what the package raises depends on where the damage is
         raise ValueError(f"{path} is no .gguf file, or a damaged one: {error}") from error
     result: dict[str, Quantized | npt.NDArray[Any]] = {}

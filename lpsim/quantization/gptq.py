@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import check_number, shown
 from lpsim.cpu.gptq import gptq_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.quantization.hessian import Hessian, inverse_factor
@@ -56,21 +57,20 @@ class GPTQ(Scheme):
         for name in ("bits", "group_size", "block"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} is {value!r}; allowed: an integer")
+                raise TypeError(f"{name} is {shown(value)}; allowed: an integer")
         for name in ("desc_act", "static_groups", "sym", "stale_groups", "mse"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} is {getattr(self, name)!r}; allowed: True or False")
+                raise TypeError(f"{name} is {shown(getattr(self, name))}; allowed: True or False")
         if not 2 <= self.bits <= 8:
-            raise ValueError(f"bits is {self.bits}; allowed: 2 to 8")
+            raise ValueError(f"bits is {shown(int(self.bits))}; allowed: 2 to 8")
         if self.group_size < 1 and self.group_size != -1:
-            raise ValueError(f"group_size is {self.group_size}; allowed: 1 or more, and -1 for whole rows")
+            raise ValueError(f"group_size is {shown(int(self.group_size))}; allowed: 1 or more, and -1 for whole rows")
         if self.block < 1:
-            raise ValueError(f"block is {self.block}; allowed: 1 or more")
+            raise ValueError(f"block is {shown(int(self.block))}; allowed: 1 or more")
         damp = self.damp_percent
-        if isinstance(damp, bool) or not isinstance(damp, (int, float)):
-            raise TypeError(f"damp_percent is {damp!r}; allowed: a number")
+        check_number("damp_percent", damp, "a number")
         if not 0 <= damp < float("inf"):
-            raise ValueError(f"damp_percent is {damp}; allowed: finite numbers from 0")
+            raise ValueError(f"damp_percent is {shown(damp)}; allowed: finite numbers from 0")
         object.__setattr__(self, "damp_percent", float(damp))
 
     def _width(self, n: int) -> int:

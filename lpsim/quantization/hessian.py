@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import as_real
+from lpsim.checks import check_integer, shown
+from lpsim.memory import check_size
 
 __all__ = ["Hessian", "inverse_factor"]
 
@@ -47,10 +49,10 @@ class Hessian:
     """
 
     def __init__(self, in_features: int) -> None:
-        if isinstance(in_features, bool) or not isinstance(in_features, (int, np.integer)):
-            raise TypeError(f"in_features is {in_features!r}; allowed: an integer")
+        check_integer("in_features", in_features, "an integer")
         if in_features < 1:
-            raise ValueError(f"in_features is {in_features}; allowed: 1 or more")
+            raise ValueError(f"in_features is {shown(int(in_features))}; allowed: 1 or more")
+        check_size("the matrix", (int(in_features), int(in_features)))
         self.matrix: RealMatrix = np.zeros((int(in_features), int(in_features)), np.float32)
         self.samples = 0
 
@@ -74,16 +76,16 @@ class Hessian:
         added = inputs.shape[0] if inputs.ndim == 3 else 1
         if not inputs.size:
             return self
-        rows = inputs.reshape(-1, n).astype(np.float32, copy=False)
         total = self.samples + added
-        if self.samples:
-            self.matrix *= np.float32(self.samples / total)
-        scaled = rows * np.float32(math.sqrt(2 / total))
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
+            rows = inputs.reshape(-1, n).astype(np.float32, copy=False)
+            scaled = rows * np.float32(math.sqrt(2 / total))
             product = scaled.T @ scaled
         if not np.isfinite(product).all():
             raise ValueError("batch holds NaN, infinity or numbers whose squares overflow; allowed: finite inputs")
-        self.matrix += product
+        with np.errstate(all="ignore"):
+            self.matrix *= np.float32(self.samples / total)
+            self.matrix += product
         self.samples = total
         return self
 

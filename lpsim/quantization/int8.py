@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arithmetic import mul
+from lpsim.checks import check_choice, check_number, shown
 from lpsim.codec import round as lp_round
 from lpsim.cpu.affine import affine_kernel
 from lpsim.cpu.threads import map_ranges
@@ -69,8 +70,10 @@ class LLMInt8(Scheme):
     threshold: float = 6.0
 
     def __post_init__(self) -> None:
+        allowed = "0 (no outliers are taken apart) or more"
+        check_number("threshold", self.threshold, allowed)
         if not self.threshold >= 0:
-            raise ValueError(f"threshold is {self.threshold}; allowed: 0 (no outliers are taken apart) or more")
+            raise ValueError(f"threshold is {shown(self.threshold)}; allowed: {allowed}")
         object.__setattr__(self, "threshold", float(self.threshold))
 
     def layout(self, rows: int, n: int) -> Layout:
@@ -174,8 +177,7 @@ class EETQ(Scheme):
     accum: str = "fp32"
 
     def __post_init__(self) -> None:
-        if self.accum not in ("fp32", "fp16"):
-            raise ValueError(f"accum is {self.accum!r}; allowed: 'fp32', 'fp16'")
+        check_choice("accum", self.accum, ("fp32", "fp16"))
 
     def layout(self, rows: int, n: int) -> Layout:
         """Return dtypes and shapes: a scale for each row, an output channel."""

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.arguments import as_array
+from lpsim.checks import shown
+
 __all__ = ["integer_matmul"]
 
 #: The integers whose sums binary32 holds exactly, and those of an int32 accumulator.
@@ -78,12 +81,12 @@ def _magnitude(array: npt.NDArray[Any]) -> int:
 
 
 def _as_integers(value: npt.ArrayLike, argument: str, zero: int) -> npt.NDArray[Any]:
-    array = np.asarray(value)
+    array = as_array(value, argument).view(np.ndarray)
     if array.dtype.kind in "ui" and array.dtype.itemsize > 2 and not isinstance(value, np.ndarray):
         narrow = array.astype(np.int16)
         array = narrow if np.array_equal(narrow, array) else array
     if array.dtype.kind not in "ui" or array.dtype.itemsize > 2:
         raise TypeError(f"{argument} has dtype {array.dtype}; allowed: integers of 8 or 16 bits")
     if isinstance(zero, bool) or not isinstance(zero, (int, np.integer)) or not -(1 << 16) < zero < 1 << 16:
-        raise ValueError(f"{argument}_zero is {zero!r}; allowed: an integer of up to 16 bits")
+        raise ValueError(f"{argument}_zero is {shown(zero)}; allowed: an integer of up to 16 bits")
     return array if zero == 0 else array.astype(np.int32) - np.int32(zero)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def linear(
         addend = None if bias is None else as_real(bias, "bias").astype(np.float32)
     if addend is not None and addend.shape != (weight.rows,):
         raise ValueError(f"bias has shape {addend.shape}; allowed: ({weight.rows},)")
-    rows = array.reshape(-1, weight.n)
+    rows = array.reshape(math.prod(array.shape[:-1]), weight.n)
     own = getattr(weight.scheme, "linear", None)
     if own is not None:
         result = own(rows, weight.parts, weight.rows, unit, addend)

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Callable
 
+from lpsim.checks import shown
 from lpsim.quantization.scheme import Scheme
 
 __all__ = ["NAMED_SCHEMES", "SchemeLike", "get"]
@@ -39,15 +40,17 @@ def get(scheme: SchemeLike) -> Scheme:
     if isinstance(scheme, Scheme):
         return scheme
     if not isinstance(scheme, str):
-        raise TypeError(f"scheme is {scheme!r:.60}; allowed: a scheme of lpsim.quantization or its name")
+        raise TypeError(f"scheme is {shown(scheme)}; allowed: a scheme of lpsim.quantization or its name")
     match = re.fullmatch(r"\s*([\w.-]+)\s*(\(.*\))?\s*", scheme)
     lowered = {name.lower(): one for name, one in NAMED_SCHEMES.items()}
     if match is None or match[1].lower() not in lowered:
-        raise ValueError(f"scheme is {scheme!r}; allowed: {', '.join(NAMED_SCHEMES)}, each with or without parameters")
+        names = ", ".join(NAMED_SCHEMES)
+        raise ValueError(f"scheme is {shown(scheme)}; allowed: {names}, each with or without parameters")
     try:
         return lowered[match[1].lower()](**_parameters(match[2] or "()"))
     except TypeError as error:
-        raise ValueError(f"scheme is {scheme!r}, with wrong parameters: {error}") from None
+        allowed = f"those of lpsim.quantization.{match[1].lower()}"
+        raise ValueError(f"scheme is {shown(scheme)}, with wrong parameters: {error}; allowed: {allowed}") from None
 
 
 def _parameters(text: str) -> dict[str, object]:
@@ -57,7 +60,7 @@ def _parameters(text: str) -> dict[str, object]:
         if not isinstance(call, ast.Call) or call.args or any(one.arg is None for one in call.keywords):
             raise ValueError
         return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the last two for text that nests deeply
         raise ValueError(
-            f"parameters of a scheme are {text!r}; allowed: literals by name, such as (block=64)"
+            f"parameters of a scheme are {shown(text)}; allowed: literals by name, such as (block=64)"
         ) from None

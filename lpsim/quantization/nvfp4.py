@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import shown
 from lpsim.codec import decode, encode
 from lpsim.formats import float4_e2m1fn, float8_e4m3fn
 from lpsim.quantization.block_codes import Elements, block_maxima, decode_blocks, encode_blocks, packed_width
@@ -47,7 +48,7 @@ class NVFP4(Scheme):
 
     def __post_init__(self) -> None:
         if not isinstance(self.two_level, bool):
-            raise TypeError(f"two_level is {self.two_level!r}; allowed: True or False")
+            raise TypeError(f"two_level is {shown(self.two_level)}; allowed: True or False")
         object.__setattr__(self, "rounding", as_rounding(self.rounding))
         if self.rounding.is_stochastic and self.seed is None:
             raise ValueError("seed is None with a stochastic rounding; allowed: 0 to 2**64 - 1")

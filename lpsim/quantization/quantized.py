@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import as_real
+from lpsim.checks import shown
 from lpsim.cpu.largest import largest_bits_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.parts import read_only
@@ -122,11 +123,12 @@ class Quantized:
         try:
             wanted = np.dtype(dtype)
         except Exception:  # NumPy raises what it meets in a description of a dtype
-            raise TypeError(f"dtype is {dtype!r:.60}; allowed: floating-point dtypes") from None
+            raise TypeError(f"dtype is {shown(dtype)}; allowed: floating-point dtypes") from None
         if wanted.kind != "f" and wanted.name not in _EXTRA_FLOATS:
             raise TypeError(f"dtype is {wanted}; allowed: floating-point dtypes")
-        values = self.scheme.dequantize_matrix(self.parts, self.rows, self.n)
-        return _from_matrix(values, self.shape, self.axis).astype(wanted, copy=False)
+        with np.errstate(all="ignore"):
+            values = self.scheme.dequantize_matrix(self.parts, self.rows, self.n)
+            return _from_matrix(values, self.shape, self.axis).astype(wanted, copy=False)
 
     def error(self, x: npt.ArrayLike) -> QuantizationError:
         """Return how far the values are from ``x``, an array of the same shape."""
@@ -217,9 +219,11 @@ def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any)
     if array.ndim == 0:
         raise ValueError("x is 0-d; allowed: at least one axis")
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-        raise TypeError(f"axis is {axis!r}; allowed: an integer")
+        raise TypeError(f"axis is {shown(axis)}; allowed: an integer")
     if not -array.ndim <= axis < array.ndim:
-        raise ValueError(f"axis is {axis}; allowed for {array.ndim} axes: {-array.ndim} to {array.ndim - 1}")
+        raise ValueError(
+            f"axis is {shown(int(axis))}; allowed for {array.ndim} axes: {-array.ndim} to {array.ndim - 1}"
+        )
     unknown, missing = sorted(given.keys() - chosen.needs - chosen.takes), sorted(chosen.needs - given.keys())
     if unknown:
         allowed = ", ".join(sorted(chosen.needs | chosen.takes)) or "none"
@@ -228,7 +232,9 @@ def quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any)
         raise TypeError(f"{missing[0]}= is missing, which {type(chosen).__name__} needs; allowed: with it")
     matrix = _to_matrix(array, int(axis) % array.ndim, chosen)
     chosen.check_shape(*matrix.shape)
-    return Quantized(chosen, array.shape, int(axis) % array.ndim, chosen.quantize_matrix(matrix, **given))
+    with np.errstate(all="ignore"):
+        parts = chosen.quantize_matrix(matrix, **given)
+    return Quantized(chosen, array.shape, int(axis) % array.ndim, parts)
 
 
 def fake_quantize(x: npt.ArrayLike, scheme: SchemeLike, axis: int = -1, **given: Any) -> npt.NDArray[np.float32]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import as_seed
+from lpsim.checks import check_choice, shown
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
 from lpsim.quantization.block_codes import Elements, block_maxima, decode_blocks, encode_blocks, packed_width
@@ -38,14 +39,13 @@ class ScaledFloat(Scheme):
             raise ValueError(
                 f"fmt is {fmt}; allowed: signed formats of at most 16 bits with subnormals, in binary32's range"
             )
-        if self.per not in ("tensor", "channel"):
-            raise ValueError(f"per is {self.per!r}; allowed: 'tensor', 'channel'")
+        check_choice("per", self.per, ("tensor", "channel"))
         if self.block is not None:
             check_block(self.block)
             if self.per == "tensor":
                 raise ValueError("block is given, but per is 'tensor'; allowed: one of them")
         if not isinstance(self.power_of_two, bool):
-            raise TypeError(f"power_of_two is {self.power_of_two!r}; allowed: True or False")
+            raise TypeError(f"power_of_two is {shown(self.power_of_two)}; allowed: True or False")
         if self.seed is not None or self.rounding.is_stochastic:
             as_seed(self.seed, self.rounding)
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import shown
 from lpsim.formats import Format
 
 __all__ = ["Layout", "Parts", "RealMatrix", "Scheme", "scheme_from_dict"]
@@ -97,11 +98,11 @@ def scheme_from_dict(values: Mapping[str, Any]) -> Scheme:
         If the values describe no scheme.
     """
     if not isinstance(values, Mapping):
-        raise TypeError(f"values is {values!r:.60}; allowed: what Scheme.asdict returned")
+        raise TypeError(f"values is {shown(values)}; allowed: what Scheme.asdict returned")
     given = dict(values)
     kind = given.pop("scheme", None)
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError(f"scheme is {kind!r:.60}; allowed: {', '.join(sorted(_KINDS))}")
+        raise ValueError(f"scheme is {shown(kind)}; allowed: {', '.join(sorted(_KINDS))}")
     for name, value in given.items():
         if isinstance(value, Mapping):
             given[name] = scheme_from_dict(value)

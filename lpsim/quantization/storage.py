@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import shown
 from lpsim.files import replacing
-from lpsim.memory import check_size
+from lpsim.npy import read_npz
 from lpsim.quantization.quantized import Quantized
 from lpsim.quantization.scheme import Layout, Parts, scheme_from_dict
 
@@ -77,8 +78,10 @@ def save_arrays(arrays: Mapping[str, Quantized | _Array], path: str | Path) -> N
     parts: dict[str, _Array] = {}
     described = {}
     for name, array in arrays.items():
-        if "/" in name or name == _HEADER:
-            raise ValueError(f"a name is {name!r}; allowed: names without a slash, and other ones than {_HEADER!r}")
+        if not isinstance(name, str) or "/" in name or name == _HEADER:
+            raise ValueError(
+                f"a name is {shown(name)}; allowed: names without a slash, and other ones than {_HEADER!r}"
+            )
         if isinstance(array, Quantized):
             described[name] = {"scheme": array.scheme.asdict(), "shape": list(array.shape), "axis": array.axis}
             parts.update({_joined(name, part): np.asarray(value, order="C") for part, value in array.parts.items()})
@@ -110,6 +113,8 @@ def load_arrays(path: str | Path) -> dict[str, Quantized | _Array]:
     ------
     ValueError
         If the file was written by something else, or is damaged.
+    MemoryError
+        If its arrays are larger than the memory that is available.
 
     Examples
     --------
@@ -134,8 +139,8 @@ def load_arrays(path: str | Path) -> dict[str, Quantized | _Array]:
             raise ValueError(f"parts {sorted(parts)} belong to none of the arrays")
         return {**arrays, **parts}
     except Exception as error:  # what readers raise depends on where the damage is
-        if isinstance(error, OSError) and error.filename is not None:
-            raise  # it can't be opened
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.filename is not None):
+            raise  # it can't be opened, or there is no room for it
         raise ValueError(f"{path} holds no quantised array that lpsim wrote: {error}") from error
 
 
@@ -160,19 +165,8 @@ def _checked(path: str | Path) -> Path:
 
 
 def _read_npz(path: Path) -> tuple[str, dict[str, npt.NDArray[Any]]]:
-    # NumPy leaves a file open that it can't read.
-    with path.open("rb") as stream, np.errstate(all="ignore"), np.load(stream, allow_pickle=False) as file:
-        _check_unpacked(file)
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_npz(path)
     return str(arrays.pop(_HEADER)), arrays
-
-
-def _check_unpacked(file: Any) -> None:
-    """Refuse what is no archive, and an archive that would fill the memory."""
-    if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
-        raise ValueError("it is no .npz file")
-    sizes: list[int] = [one.file_size for one in file.zip.infolist()]
-    check_size("the archive", (sum(sizes),), 1)
 
 
 def _read_safetensors(path: Path) -> tuple[str, dict[str, npt.NDArray[Any]]]:

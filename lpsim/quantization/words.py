@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.arguments import as_array
+from lpsim.checks import shown
+
 __all__ = ["pack_words", "unpack_words", "words_for"]
 
 Words = npt.NDArray[np.int32]
@@ -81,12 +84,13 @@ def unpack_words(words: npt.ArrayLike, bits: int, count: int) -> npt.NDArray[np.
     given = _checked_matrix(words, "words")
     _check_bits(bits)
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
-        raise TypeError(f"count is {count!r:.60}; allowed: an integer")
+        raise TypeError(f"count is {shown(count)}; allowed: an integer")
     if count < 0:
-        raise ValueError(f"count is {count}; allowed: 0 or more")
+        raise ValueError(f"count is {shown(int(count))}; allowed: 0 or more")
     count = int(count)
     if given.shape[0] != words_for(count, bits):
-        raise ValueError(f"words has {given.shape[0]} rows; allowed for {count} codes: {words_for(count, bits)}")
+        needed = shown(words_for(count, bits))
+        raise ValueError(f"words has {given.shape[0]} rows; allowed for {shown(count)} codes: {needed}")
     m = given.shape[1]
     blocks = -(-count // 32)
     full = np.zeros((blocks * bits, m), np.uint32)
@@ -105,11 +109,11 @@ def unpack_words(words: npt.ArrayLike, bits: int, count: int) -> npt.NDArray[np.
 
 def _check_bits(bits: Any) -> None:
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 32:
-        raise ValueError(f"bits is {bits!r}; allowed: 1 to 32")
+        raise ValueError(f"bits is {shown(bits)}; allowed: 1 to 32")
 
 
 def _checked_matrix(array: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
-    given = np.asarray(array)
+    given = as_array(array, argument).view(np.ndarray)
     if given.ndim != 2 or given.dtype.kind not in "iu":
         raise ValueError(f"{argument} is {given.dtype} of shape {given.shape}; allowed: integers of shape (n, m)")
     return given

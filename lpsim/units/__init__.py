@@ -7,6 +7,7 @@ hardware are grouped by it: ``a100.tf32``, ``h100.e4m3``, ``mi300.xf32``, ``amx.
 
 from __future__ import annotations
 
+from lpsim.checks import shown
 from lpsim.units.amd import mi100, mi200, mi300
 from lpsim.units.dot import ALIGNMENTS, FusedDot
 from lpsim.units.hardware import Hardware
@@ -74,12 +75,12 @@ def get(unit: MatrixUnit | str) -> MatrixUnit:
         return unit
     names = f"{', '.join(repr(str(one.name)) for one in _SEQUENTIAL)} or of {', '.join(HARDWARE)}, such as 'a100.tf32'"
     if not isinstance(unit, str):
-        raise TypeError(f"unit is {unit!r:.80}; allowed: a lpsim.MatrixUnit or one of {names}")
+        raise TypeError(f"unit is {shown(unit)}; allowed: a lpsim.MatrixUnit or one of {names}")
     text = unit.strip().lower()
     found = NAMED_UNITS.get(text)
     if found is None:
         hardware = HARDWARE.get(text.partition(".")[0])
         if hardware is not None:
             names = ", ".join(f"'{text.partition('.')[0]}.{key}'" for key in hardware)
-        raise ValueError(f"unit is {unit!r}; allowed: a lpsim.MatrixUnit or one of {names}")
+        raise ValueError(f"unit is {shown(unit)}; allowed: a lpsim.MatrixUnit or one of {names}")
     return found

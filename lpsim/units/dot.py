@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lpsim.checks import check_choice, shown
+
 __all__ = ["ALIGNMENTS", "FusedDot"]
 
 #: Allowed values of ``FusedDot.alignment``.
@@ -78,16 +80,15 @@ class FusedDot:
             if optional and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"dot.{argument} is {value!r}; allowed: an integer{' or None' * optional}")
+                raise TypeError(f"dot.{argument} is {shown(value)}; allowed: an integer{' or None' * optional}")
             if value < smallest:
-                raise ValueError(f"dot.{argument} is {value}; allowed: {smallest} or more")
+                raise ValueError(f"dot.{argument} is {shown(int(value))}; allowed: {smallest} or more")
         if self.zero_exponent > 0:
-            raise ValueError(f"dot.zero_exponent is {self.zero_exponent}; allowed: 0 or less")
-        if self.alignment not in ALIGNMENTS:
-            raise ValueError(f"dot.alignment is {self.alignment!r}; allowed: {', '.join(map(repr, ALIGNMENTS))}")
+            raise ValueError(f"dot.zero_exponent is {shown(self.zero_exponent)}; allowed: 0 or less")
+        check_choice("dot.alignment", self.alignment, ALIGNMENTS)
         if self.alignment != "truncate" and (self.fraction_bits is None or self.group != 1):
-            raise ValueError(f"dot.alignment is {self.alignment!r}; allowed: with fraction_bits and without group")
+            raise ValueError(f"dot.alignment is {shown(self.alignment)}; allowed: with fraction_bits and without group")
         if self.alignment == "cdna3_split" and self.terms % 2:
-            raise ValueError(f"dot.terms is {self.terms}; allowed: even numbers, with 'cdna3_split'")
+            raise ValueError(f"dot.terms is {shown(self.terms)}; allowed: even numbers, with 'cdna3_split'")
         if self.terms % self.group:
-            raise ValueError(f"dot.group is {self.group}; allowed: divisors of terms, {self.terms}")
+            raise ValueError(f"dot.group is {shown(self.group)}; allowed: divisors of terms, {shown(self.terms)}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from lpsim.checks import shown
+
 __all__ = ["ORDERS", "Order", "parse_order"]
 
 #: Allowed values of ``MatrixUnit.order``; n is an integer from 1 on, ``inner`` any order that is not ``blocked``.
@@ -62,7 +64,7 @@ def parse_order(order: str) -> Order:
     >>> parse_order("blocked(32, interleaved(2))")
     Order(inner='interleaved', lanes=2, block=32)
     """
-    error = ValueError(f"order is {order!r:.80}; allowed: {', '.join(map(repr, ORDERS))}, with n from 1 on")
+    error = ValueError(f"order is {shown(order)}; allowed: {', '.join(map(repr, ORDERS))}, with n from 1 on")
     if not isinstance(order, str):
         raise error
     text = order.strip().lower().replace(" ", "")
@@ -74,5 +76,5 @@ def parse_order(order: str) -> Order:
         raise error
     for n, most in ((block, MOST_TERMS), (int(simple[2]) if simple[2] else None, MOST_LANES)):
         if n is not None and not 1 <= n <= most:
-            raise ValueError(f"order is {order!r:.80}; allowed: n from 1 to {most}")
+            raise ValueError(f"order is {shown(order)}; allowed: n from 1 to {most}")
     return Order("interleaved", int(simple[2]), block) if simple[2] else Order(simple[1], 1, block)

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from lpsim.checks import check_choice, shown
 from lpsim.formats import Format, FormatLike, float32
 from lpsim.formats import format as as_format
 from lpsim.parameters import parameters
@@ -199,12 +200,11 @@ class MatrixUnit:
             set_field("outer_rounding", as_rounding(outer_rounding, "outer_rounding"))
         set_field("order", str(parse_order(order)))
         for argument, allowed in (("flush_inputs", FLUSHED_INPUTS), ("flush_results", FLUSHED_RESULTS)):
-            if given[argument] is not None and given[argument] not in allowed:
-                names = ", ".join(map(repr, allowed))
-                raise ValueError(f"{argument} is {given[argument]!r}; allowed: {names} or None")
+            if given[argument] is not None:
+                check_choice(argument, given[argument], allowed, " or None")
         for argument in ("name", "source", "verified", "throughput_source"):
             if given[argument] is not None and not isinstance(given[argument], str):
-                raise TypeError(f"{argument} is {given[argument]!r}; allowed: a string or None")
+                raise TypeError(f"{argument} is {shown(given[argument])}; allowed: a string or None")
         _check_integer("random_bits", random_bits)
         if nan_bits is not None:
             _check_integer("nan_bits", nan_bits)
@@ -236,7 +236,7 @@ class MatrixUnit:
                 raise ValueError("scale_format is given without a dot; allowed: with one")
         else:
             if not isinstance(self.dot, FusedDot):
-                raise TypeError(f"dot is {self.dot!r}; allowed: a lpsim.FusedDot or None")
+                raise TypeError(f"dot is {shown(self.dot)}; allowed: a lpsim.FusedDot or None")
             self._check_dot(self.dot, order)
         if (self.scale_format is None) != (self.scale_block is None):
             missing, present = ("scale_block", "scale_format") if self.scale_block is None else (
@@ -247,7 +247,7 @@ class MatrixUnit:
             _check_integer("scale_block", self.scale_block, 1)
             group = self.dot.group if self.dot is not None else 1
             if self.scale_block % group:
-                raise ValueError(f"scale_block is {self.scale_block}; allowed: multiples of dot.group, {group}")
+                raise ValueError(f"scale_block is {shown(self.scale_block)}; allowed: multiples of dot.group, {group}")
 
     def _check_dot(self, dot: FusedDot, order: Order) -> None:
         if self.product_format is not None:
@@ -262,7 +262,7 @@ class MatrixUnit:
                 "n a multiple of dealt times the number of dots in a block"
             )
         if self.flush_results is not None:
-            raise ValueError(f"flush_results is {self.flush_results!r} with a dot; allowed: None")
+            raise ValueError(f"flush_results is {shown(self.flush_results)} with a dot; allowed: None")
         precision = self.a_format.precision + self.b_format.precision
         if dot.fraction_bits is None:
             low = self.a_format.quantum_exponent + self.b_format.quantum_exponent
@@ -323,6 +323,6 @@ class MatrixUnit:
 
 def _check_integer(argument: str, value: Any, smallest: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} is {value!r}; allowed: an integer")
+        raise TypeError(f"{argument} is {shown(value)}; allowed: an integer")
     if smallest is not None and value < smallest:
-        raise ValueError(f"{argument} is {value}; allowed: {smallest} or more")
+        raise ValueError(f"{argument} is {shown(int(value))}; allowed: {smallest} or more")

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import operator
 import random
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import lpsim as lp
 from fuzzing import values as v
+from fuzzing.array_calls import arrays
+from fuzzing.call import Call
+from fuzzing.other_calls import others
+from fuzzing.quantized_calls import quantization
 
-__all__ = ["Call", "make_call"]
+__all__ = ["make_call"]
 
 
-class Call(NamedTuple):
-    """A call, and what to hold its outcome against.
-
-    ``like`` does the same on NumPy's arrays, whose own errors explain; ``result`` is a check of the result.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    like: Callable[[], Any] | None = None
-    result: Callable[[Any], str | None] | None = None
-
+#: Share of the calls that are made again with plain copies of their arrays, where that must not matter.
+_AGAIN = 0.4
 
 #: Elementwise operations by name, with their number of operands.
 OPERATIONS = {"round": 1, "encode": 1, "abs": 1, "neg": 1, "sqrt": 1, "add": 2, "sub": 2, "mul": 2, "div": 2, "fma": 3}
@@ -35,7 +26,8 @@ OPERATIONS = {"round": 1, "encode": 1, "abs": 1, "neg": 1, "sqrt": 1, "add": 2, 
 
 def make_call(rng: random.Random) -> Call:
     """Return the call that a generator's state leads to."""
-    return rng.choices(_MAKERS, _WEIGHTS)[0](rng, rng.choice((0.0, 0.06, 0.06, 0.3)))
+    call = rng.choices(_MAKERS, _WEIGHTS)[0](rng, rng.choice((0.0, 0.06, 0.06, 0.3)))
+    return call if rng.random() < _AGAIN else call._replace(again=None)
 
 
 def _elementwise(rng: random.Random, hostility: float) -> Call:
@@ -68,8 +60,10 @@ def _elementwise(rng: random.Random, hostility: float) -> Call:
         kwargs["out"] = v.out_for(rng, operands[0], "codes" if name == "encode" else "value")
     if rng.random() < 0.15:
         kwargs["flags"] = v.boolean(rng)
+    if rng.random() < 0.03:
+        kwargs["backend"] = rng.choice(["cpu", None, v.garbage(rng)])
     if rng.random() < 0.05:
-        kwargs["tininess"] = rng.choice(["after", "before", "never", None, 3])
+        kwargs["tininess"] = rng.choice(["after", "before", "never", None, 3, [], v.garbage(rng)])
 
     def check(result: Any) -> str | None:
         parsed = lp.format(fmt)
@@ -77,7 +71,8 @@ def _elementwise(rng: random.Random, hostility: float) -> Call:
             if not isinstance(result, tuple) or len(result) != 2:
                 return "flags gave no pair"
             result, flags = result
-            if np.shape(flags) != np.shape(result) or np.asarray(flags).dtype != np.uint8:
+            matrix = isinstance(result, np.matrix)  # always of two axes
+            if (np.shape(flags) != np.shape(result) and not matrix) or np.asarray(flags).dtype != np.uint8:
                 return f"flags of {np.shape(flags)} for a result of {np.shape(result)}"
         given = [*operands, *([kwargs["bits"]] if kwargs.get("bits") is not None else [])]
         shapes = {np.shape(one) for one in given}
@@ -94,7 +89,9 @@ def _elementwise(rng: random.Random, hostility: float) -> Call:
             return f"dtype {np.asarray(result).dtype} instead of {dtype}"
         return None
 
-    return Call(name, getattr(lp, name), (*operands, fmt), kwargs, None, check)
+    # A wider copy of a signalling NaN is a quiet one, which raises no flag.
+    again = "plain" if "flags" in kwargs else "wide"
+    return Call(name, getattr(lp, name), (*operands, fmt), kwargs, None, check, again)
 
 
 def _of_codes(rng: random.Random, hostility: float) -> Call:
@@ -103,12 +100,12 @@ def _of_codes(rng: random.Random, hostility: float) -> Call:
     x = v.codes(rng, hostility + 0.1)
     if name == "decode":
         kwargs = {"out": v.out_for(rng, x)} if rng.random() < 0.3 else {}
-        return Call(name, lp.decode, (x, fmt), kwargs)
+        return Call(name, lp.decode, (x, fmt), kwargs, again="plain")
     if name == "pack":
-        return Call(name, lp.pack, (x, fmt), {})
+        return Call(name, lp.pack, (x, fmt), {}, again="plain")
     count = v.number(rng) if rng.random() < 0.4 else None
     octets = x if rng.random() < 0.3 else np.frombuffer(rng.randbytes(rng.randint(0, 24)), np.uint8)
-    return Call(name, lp.unpack, (octets, fmt), {"count": count})
+    return Call(name, lp.unpack, (octets, fmt), {"count": count}, again="plain")
 
 
 def _spacing(rng: random.Random, hostility: float) -> Call:
@@ -121,12 +118,12 @@ def _spacing(rng: random.Random, hostility: float) -> Call:
         return Call(name, getattr(lp, name), (fmt,), {}, None, None)
     x = v.array(rng, hostility + 0.1)
     if name == "ulp":
-        return Call(name, lp.ulp, (x, fmt), {})
+        return Call(name, lp.ulp, (x, fmt), {}, again="wide")
     if name == "describe":
         x = rng.choice([x, 1.5, v.number(rng), float("nan")])
         kwargs = {"seed": v.number(rng)} if rng.random() < 0.3 else {}
         return Call(name, lp.describe, (x, fmt, v.rounding(rng, hostility), v.overflow(rng, hostility)), kwargs)
-    return Call(name, getattr(lp, name), (x, v.array(rng, hostility + 0.1), fmt), {})
+    return Call(name, getattr(lp, name), (x, v.array(rng, hostility + 0.1), fmt), {}, again="wide")
 
 
 def _formats(rng: random.Random, hostility: float) -> Call:
@@ -173,37 +170,8 @@ def _formats(rng: random.Random, hostility: float) -> Call:
     return Call("Context", lp.Context, (), kwargs)
 
 
-def _factors(rng: random.Random, hostility: float) -> tuple[Any, Any]:
-    m, k, n = (rng.choice([0, 1, 2, 3, 5, 16, 33]) for _ in range(3))
-    dtype = rng.choice([np.float32, np.float32, np.float64, np.float16, np.int8])
-    if dtype is np.int8:
-        a, b = np.ones((m, k), dtype), np.ones((k, n), dtype)
-    else:
-        a, b = v.good_array(rng, (m, k), dtype), v.good_array(rng, (k, n), dtype)
-    layout = rng.randrange(10)
-    if layout == 0:
-        a = v.good_array(rng, (k, m), dtype if dtype is not np.int8 else np.float32).T
-    if layout == 1:
-        a = a[np.newaxis]
-    if layout == 2:
-        b = np.broadcast_to(b, (2, 1, k, n))
-    if layout == 3:
-        a = a[:, ::-1]
-    if layout == 4:
-        a = a[0] if m else a
-    if layout == 5 and k:
-        a, b = np.broadcast_to(np.float32(1), (1 << 40, k)), np.broadcast_to(np.float32(1), (k, 1 << 40))
-    if layout == 6:
-        a, b = np.broadcast_to(np.float32(1), (m, 1 << 50)), np.broadcast_to(np.float32(1), (1 << 50, n))
-    if rng.random() < hostility:
-        a = v.hostile_array(rng)
-    if rng.random() < hostility:
-        b = v.hostile_array(rng)
-    return a, b
-
-
 def _products(rng: random.Random, hostility: float) -> Call:
-    a, b = _factors(rng, hostility)
+    a, b = v.factors(rng, hostility)
     unit = v.unit(rng, hostility)
     kwargs: dict[str, Any] = {}
     if rng.random() < 0.3:
@@ -214,7 +182,7 @@ def _products(rng: random.Random, hostility: float) -> Call:
         shape = (a.shape[-2], b.shape[-1]) if getattr(a, "ndim", 0) == 2 == getattr(b, "ndim", 0) else (3, 3)
         kwargs["out"] = v.out_for(rng, v.good_array(rng, shape) if max(shape) < 100 else a)
     if rng.random() < 0.3:
-        return Call("dot", lp.dot, (a, b, unit), {"order": v.order(rng, hostility), **kwargs})
+        return Call("dot", lp.dot, (a, b, unit), {"order": v.order(rng, hostility), **kwargs}, again="plain")
     if rng.random() < 0.15:
         kwargs["a_scale"], kwargs["b_scale"] = v.array(rng, 0.5), v.array(rng, 0.5)
     if rng.random() < 0.1:
@@ -225,8 +193,8 @@ def _products(rng: random.Random, hostility: float) -> Call:
         for key in ("block", "slices", "word_rounding"):
             if rng.random() < 0.2:
                 kwargs[key] = rng.choice([v.number(rng), 8])
-        return Call("matmul_split", lp.matmul_split, (a, b, name), kwargs)
-    return Call("matmul", lp.matmul, (a, b, unit), kwargs)
+        return Call("matmul_split", lp.matmul_split, (a, b, name), kwargs, again="plain")
+    return Call("matmul", lp.matmul, (a, b, unit), kwargs, again="plain")
 
 
 def _sums(rng: random.Random, hostility: float) -> Call:
@@ -245,44 +213,7 @@ def _sums(rng: random.Random, hostility: float) -> Call:
         kwargs["random_bits"] = v.number(rng)
     if rng.random() < 0.15:
         kwargs["out"] = v.out_for(rng, np.float32(0))
-    return Call("sum", lp.sum, (x, v.fmt(rng, hostility)), kwargs)
-
-
-def _quantization(rng: random.Random, hostility: float) -> Call:
-    name = rng.choice(["quantize", "quantize", "fake_quantize", "dequantize", "error", "pack_words", "unpack_words",
-                       "integer_matmul", "scheme_from_dict", "linear"])  # fmt: skip
-    q = lp.quantization
-    if name == "pack_words":
-        return Call(name, q.pack_words, (v.codes(rng, hostility), v.number(rng)), {})
-    if name == "unpack_words":
-        return Call(name, q.unpack_words, (v.codes(rng, hostility), v.number(rng), v.number(rng)), {})
-    if name == "integer_matmul":
-        a, b = rng.choice([(np.ones((2, 3), np.int8), np.ones((3, 2), np.int8)), _factors(rng, hostility)])
-        zeros = {key: v.number(rng) for key in ("a_zero", "b_zero") if rng.random() < 0.3}
-        return Call(name, q.integer_matmul, (a, b), zeros)
-    if name == "scheme_from_dict":
-        described = dict(q.get(v.scheme(rng, 0)).asdict())
-        for key in list(described):
-            if rng.random() < 0.2:
-                described[key] = rng.choice([v.number, v.garbage])(rng)
-        return Call(name, q.scheme_from_dict, (described if rng.random() < 0.9 else v.garbage(rng),), {})
-    shape = rng.choice([(2, 64), (3, 32), (256,), (2, 256), (1, 128), (4, 16), (5,), (0, 32), (2, 2, 32), (), (2, 0)])
-    with np.errstate(all="ignore"):
-        x = v.hostile_array(rng) if rng.random() < hostility + 0.1 else v.good_array(rng, shape)
-    scheme = v.scheme(rng, hostility)
-    axis = v.number(rng) if rng.random() < hostility + 0.1 else rng.choice([-1, 0])
-    if name in ("quantize", "fake_quantize"):
-        given = {"hessian": v.garbage(rng)} if rng.random() < 0.05 else {}
-        return Call(name, getattr(lp, name), (x, scheme, axis), given)
-    quantized = lp.quantize(
-        np.float32([[1.0, -2.0, 0.5, 3.0] * 64] * 2), rng.choice(v.FREE_SCHEMES) if hostility else "int8"
-    )
-    if name == "dequantize":
-        return Call(name, quantized.dequantize, (rng.choice(["f4", "f8", "f2", "i4", "O", v.garbage(rng)]),), {})
-    if name == "error":
-        return Call(name, quantized.error, (v.array(rng, 0.5),), {})
-    return Call(name, q.linear, (v.array(rng, 0.4) if rng.random() < 0.5 else v.good_array(rng, (3, 256)), quantized),
-                {"unit": rng.choice([None, v.unit(rng, hostility)]), "bias": rng.choice([None, v.array(rng, 0.5)])})  # fmt: skip
+    return Call("sum", lp.sum, (x, v.fmt(rng, hostility)), kwargs, again="wide")
 
 
 def _jit(rng: random.Random, hostility: float) -> Call:
@@ -304,67 +235,5 @@ def _jit(rng: random.Random, hostility: float) -> Call:
     return Call("jit." + name, getattr(lp.jit, name), (*args, f), kwargs)
 
 
-_UFUNCS = [np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.square, np.negative, np.absolute, np.maximum, np.power,
-           np.floor, np.equal, np.less, np.isnan, np.matmul, np.nextafter, np.exp, np.modf, np.logical_and, np.sign]  # fmt: skip
-_METHODS = ["sum", "mean", "prod", "cumsum", "max", "min", "argmax", "any", "ravel", "transpose", "squeeze", "tolist",
-            "copy", "flatten", "item", "__float__", "__len__", "__bool__", "__repr__", "__str__", "__int__"]  # fmt: skip
-_OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.matmul, operator.pow, operator.lt,
-              operator.eq, operator.floordiv, operator.mod, operator.iadd, operator.contains, operator.and_]  # fmt: skip
-_FUNCTIONS = [np.sum, np.mean, np.dot, np.sort, np.clip, np.concatenate, np.where, np.linalg.norm, np.outer, np.trace,
-              np.cumsum, np.linalg.inv, np.fft.fft, np.median, np.vdot, np.inner, np.stack, np.unique, np.full_like]  # fmt: skip
-
-
-def _arrays(rng: random.Random, hostility: float) -> Call:
-    fmt = rng.choice(["half", "e4m3fn", "bf16", "float64", "E3M2_unsigned"])
-    kind = rng.randrange(8)
-    if kind == 0:
-        kwargs = {"rounding": v.rounding(rng, hostility), "seed": rng.choice([None, 1, v.number(rng)])}
-        if rng.random() < 0.2:
-            kwargs["unit"] = v.unit(rng, hostility)
-        return Call("array", lp.array, (v.array(rng, hostility), v.fmt(rng, hostility)), kwargs)
-    if kind == 1:
-        return Call("Array.from_codes", lp.Array.from_codes, (v.codes(rng, 0.2), v.fmt(rng, hostility)), {})
-    shape = rng.choice([(), (3,), (2, 3), (0,), (1,), (3, 3), (2, 0), (1,) * 20])
-    with np.errstate(all="ignore"):
-        x = lp.array(v.good_array(rng, shape), fmt)
-    other = rng.choice([x, 2, 1.5, v.number(rng), v.array(rng, 0.4), lp.array(1.0, "half"), lp.array([1.0] * 3, fmt)])
-    plain_other = other.values if isinstance(other, lp.Array) else other
-    if kind == 2:
-        method = rng.choice(_METHODS)
-        args = (v.number(rng),) if rng.random() < 0.4 and not method.startswith("__") and method != "tolist" else ()
-        return Call(f"Array.{method}", getattr(x, method), args, {}, lambda: getattr(x.values, method)(*args))
-    if kind == 3:
-        op = rng.choice(_OPERATORS)
-        swap = rng.random() < 0.3
-        args = (other, x) if swap else (x, other)
-        plain = (plain_other, x.values.copy()) if swap else (x.values.copy(), plain_other)
-        return Call(f"Array.{op.__name__}", op, args, {}, lambda: op(*plain))
-    if kind == 4:
-        ufunc = rng.choice(_UFUNCS)
-        args = (x, other)[: ufunc.nin]
-        plain_args = (x.values, plain_other)[: ufunc.nin]
-        kwargs = {"out": rng.choice([x, np.zeros(shape, np.float32), other])} if rng.random() < 0.2 else {}
-        plain_out = {key: one.values.copy() if isinstance(one, lp.Array) else one for key, one in kwargs.items()}
-        return Call(f"np.{ufunc.__name__}", ufunc, args, kwargs, lambda: ufunc(*plain_args, **plain_out))
-    if kind == 5:
-        function = rng.choice(_FUNCTIONS)
-        args = ([x, other],) if function in (np.concatenate, np.stack) else (x, other)
-        plain_args = ([x.values, plain_other],) if function in (np.concatenate, np.stack) else (x.values, plain_other)
-        return Call(f"np.{function.__name__}", function, args, {}, lambda: function(*plain_args))
-    if kind == 6:
-        index = rng.choice([0, -1, 5, slice(None, None, -1), ..., None, (0, 0), [0, 1], True, x, v.number(rng),
-                            v.garbage(rng), np.array([0, 0]), (1, ..., 2)])  # fmt: skip
-        if rng.random() < 0.5:
-            return Call("Array.getitem", operator.getitem, (x, index), {}, lambda: x.values[index])
-        copy = x.values.copy()
-        return Call("Array.setitem", operator.setitem, (x, index, other), {},
-                    lambda: operator.setitem(copy, index, plain_other))  # fmt: skip
-    name = rng.choice(["astype", "reshape", "take", "with_context", "swapaxes", "clip", "dot", "fill"])
-    args = tuple(v.number(rng) for _ in range(2 if name in ("swapaxes", "clip") else 1))
-    if name == "astype":
-        args = (v.fmt(rng, 0.3), rng.choice([None, lp.Context("toward_zero"), v.garbage(rng)]))
-    return Call(f"Array.{name}", getattr(x, name), args, {}, lambda: getattr(x.values.copy(), name)(*args))
-
-
-_MAKERS = [_elementwise, _of_codes, _spacing, _formats, _products, _sums, _quantization, _jit, _arrays]
-_WEIGHTS = [35, 8, 8, 8, 12, 8, 8, 4, 14]
+_MAKERS = [_elementwise, _of_codes, _spacing, _formats, _products, _sums, quantization, _jit, arrays, others]
+_WEIGHTS = [34, 8, 8, 8, 12, 8, 8, 4, 14, 8]

@@ -21,6 +21,7 @@ import numpy as np
 
 import lpsim as lp
 from lpsim.cli.inputs import load_matrix
+from lpsim.cli.quantize import read_input
 
 __all__ = ["FileJudge"]
 
@@ -110,10 +111,10 @@ class FileJudge:
     @staticmethod
     def _reader(rng: random.Random, suffix: str) -> Callable[[Path], Any]:
         if suffix == ".npy":
-            return lambda path: load_matrix(path, "A")
+            return rng.choice([lambda path: load_matrix(path, "A"), read_input])
         if suffix == ".gguf":
             return lp.quantization.read_gguf
-        return rng.choice([lp.quantization.load_arrays, lp.Quantized.load])
+        return rng.choice([lp.quantization.load_arrays, lp.Quantized.load, read_input])
 
     def _read(self, read: Callable[[Path], Any], path: Path) -> str | None:
         self._warnings.clear()
@@ -198,7 +199,24 @@ class FileJudge:
         order = rng.choice(["True", "False", "3", "None"])
         header = f"{{'descr': {dtype!r}, 'fortran_order': {order}, 'shape': {shape}, }}"
         if rng.random() < 0.1:
-            header = rng.choice(["", "{}", "[]", header * 2, "__import__('os').mkdir('x')", "{" * 5000, "9" * 9000])
+            header = rng.choice(
+                [
+                    "",
+                    "{}",
+                    "[]",
+                    header * 2,
+                    "__import__('os').mkdir('x')",
+                    "{" * 5000,
+                    "9" * 9000,
+                    "-" * 9000 + "1",
+                    "[" * 9000,
+                    f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({'-' * 7000}1,)}}",
+                    "1" * 60000,
+                    "\x00" * 100,
+                    "lambda: 0",
+                    "{'descr': '<f4'}",
+                ]
+            )
         if dtype == "|O" or rng.random() < 0.1:
             return _npy(np.ones(4), header, pickle.dumps([Trap(str(self._trace))] * 4)), "a pickle"
         return _npy(np.ones(4), header), "a header that lies"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import struct
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -17,11 +18,11 @@ __all__ = [
     "array",
     "boolean",
     "codes",
+    "factors",
     "fmt",
     "garbage",
     "good_array",
     "hostile_array",
-    "maybe",
     "number",
     "order",
     "out_for",
@@ -29,6 +30,7 @@ __all__ = [
     "rounding",
     "scheme",
     "small_integer",
+    "twisted",
     "unit",
 ]
 
@@ -91,6 +93,26 @@ class Rude:
         raise ZeroDivisionError("rude")
 
 
+class Unprintable:
+    """What has no text, and is equal to nothing that can be asked."""
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+
+class Interface:
+    """An array by `__array_interface__` alone."""
+
+    def __init__(self) -> None:
+        self._array = np.arange(3, dtype=np.float32)
+        self.__array_interface__ = self._array.__array_interface__
+
+
 class Index:
     """An integer by `__index__` alone."""
 
@@ -102,18 +124,14 @@ class Text(str):
     """A subclass of strings."""
 
 
-def choose(rng: random.Random, *options: Any) -> Any:
-    """Return one of the options, made if it is a function of the generator."""
-    return rng.choice(options)
-
-
 def number(rng: random.Random) -> Any:
     """Return what may stand where a number is asked for."""
     return rng.choice([
         True, False, -1, 0, 1, 2, 3, 16, 53, 54, 64, 1 << 31, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 1 << 64,
         1 << 200, -(1 << 63), -(1 << 200), 1.5, 2.0, math.nan, math.inf, -math.inf, -0.0, None, "3", "", b"x",
         np.int8(3), np.int64(-1), np.uint64((1 << 64) - 1), np.float32(math.nan), np.bool_(True), [], {}, (), (1, 2),
-        np.array(3), np.array([1, 2]), 1 + 2j, Fraction(1, 3), Index(), "nan", np.datetime64("NaT"), 1e308,
+        np.array(3), np.array([1, 2]), 1 + 2j, Fraction(1, 3), Index(), "nan", np.datetime64("NaT"), 1e308, 1 << 20000,
+        -(1 << 20000), np.longdouble(3), np.float16(2), np.str_("3"), Decimal("2.5"), np.array([[3]]), Unprintable(),
     ])  # fmt: skip
 
 
@@ -124,6 +142,10 @@ def garbage(rng: random.Random) -> Any:
         object(), Rude(), Ellipsis, NotImplemented, int, float, np.dtype("O"), np.dtype("f4,i4"), np.array([1.0]),
         np.array(1.0), lambda: None, lp, slice(None), ["half"], ("half",), {"fmt": "half"}, Text("half"), 1j, math.nan,
         True, np.str_("half"), iter([1]), range(3), Exception("x"), type("T", (), {}), "blocked(0)", "interleaved(-1)",
+        Unprintable(), np.zeros(2, "M8"), np.full(2, 5, "M8"), np.ma.masked, memoryview(b"ab"), lp.Rounding.STOCHASTIC,
+        lp.float16, lp.Overflow.IEEE, lp.Context(), Interface(), 1 << 20000, Decimal("NaN"), np.dtype("M8[s]"), bytearray(2),
+        "E" + "9" * 5000 + "M1", "nf4(block=3)", "nf4(block=" + "9" * 5000 + ")", "nf4" + "(" * 300 + ")" * 300, "nf4(block)",
+        "nf4(block=" + "-" * 9000 + "1)", "nf4(**{})", "affine(bits=[])", "affine(group={1: 2})", "mx('e4m3')", "nf4(block=None)",
         "blocked(99999999999999999999)", "blocked(2, blocked(2))", "half\n", "ﬁ", "E5M10" * 3, "e4m3\x00", "-1",
     ])  # fmt: skip
 
@@ -180,9 +202,9 @@ def _of_any_dtype(rng: random.Random, shape: tuple[int, ...]) -> Any:
     return np.zeros(shape, np.dtype(rng.choice(STRANGE)))
 
 
-def _twisted(rng: random.Random, array: Any) -> Any:
+def twisted(rng: random.Random, array: Any) -> Any:
     """Return the array, or a copy or view of it in another layout."""
-    twist = rng.randrange(12)
+    twist = rng.randrange(14)
     if twist == 0 and array.ndim:
         return array[::-1]
     if twist == 1 and array.ndim:
@@ -206,7 +228,14 @@ def _twisted(rng: random.Random, array: Any) -> Any:
     if twist == 8 and array.dtype.kind in "fiu":
         return np.ma.masked_array(array, mask=False)
     if twist == 9 and array.ndim == 2:
-        return np.matrix(array) if rng.random() < 0.3 else array.swapaxes(0, 1)
+        return array.view(np.matrix) if rng.random() < 0.3 else array.swapaxes(0, 1)
+    if twist == 10 and array.ndim and array.shape[-1] > 2 and array.dtype.isbuiltin == 1:
+        return np.lib.stride_tricks.sliding_window_view(array, 2, axis=-1)
+    if twist == 11 and array.dtype.isbuiltin == 1 and array.dtype.kind in "fiu" and array.size <= 64:
+        memory = np.zeros(1 << 26, np.uint8)  # of which a few pages are touched
+        distant = memory.view(array.dtype)[:: (1 << 20) // array.itemsize][: array.size].reshape(array.shape)
+        distant[...] = array
+        return distant
     return array
 
 
@@ -214,14 +243,14 @@ def hostile_array(rng: random.Random) -> Any:
     """Return what may stand where an array is asked for, of any dtype, layout and size, or no array at all."""
     kind = rng.random()
     if kind < 0.72:
-        return _twisted(rng, _of_any_dtype(rng, rng.choice(SHAPES)))
+        return twisted(rng, _of_any_dtype(rng, rng.choice(SHAPES)))
     if kind < 0.8:
         return np.broadcast_to(_of_any_dtype(rng, ()), rng.choice(HUGE))
     if kind < 0.9:
         return rng.choice([
             [], [[]], [1, [2, 3]], [1.0, None], ["a"], [1 << 70], -(1 << 70), 1 << 64, (1 << 63), [[[1.0]] * 3], "text",
             {1: 2}, {1.0, 2.0}, range(4), [True, 1.5], [np.float32(1), np.float16(2)], [Fraction(1, 3)], memoryview(b"abc"),
-            bytearray(b"abc"), np.float32(2), np.float64("nan"), np.int64(-7), 2 + 1j, None, [lp.array(1.0, "half")],
+            bytearray(b"abc"), Interface(), np.float32(2), np.float64("nan"), np.int64(-7), 2 + 1j, None, [lp.array(1.0, "half")],
         ])  # fmt: skip
     return number(rng) if kind < 0.95 else garbage(rng)
 
@@ -346,9 +375,34 @@ def out_for(rng: random.Random, x: Any, kind: str = "value") -> Any:
     if choice < 0.55 and isinstance(x, np.ndarray) and x.ndim == 1 and x.base is None and x.size > 1:
         return x[1:]
     result = np.zeros(shape, dtype)
-    return result if choice < 0.85 else _twisted(rng, result)
+    return result if choice < 0.85 else twisted(rng, result)
 
 
-def maybe(rng: random.Random, probability: float, make: Any, otherwise: Any = None) -> Any:
-    """Return what a function makes with that probability, else something else."""
-    return make() if rng.random() < probability else otherwise
+def factors(rng: random.Random, hostility: float) -> tuple[Any, Any]:
+    """Return two factors of a product, that fit or not."""
+    m, k, n = (rng.choice([0, 1, 2, 3, 5, 16, 33]) for _ in range(3))
+    dtype = rng.choice([np.float32, np.float32, np.float64, np.float16, np.int8])
+    if dtype is np.int8:
+        a, b = np.ones((m, k), dtype), np.ones((k, n), dtype)
+    else:
+        a, b = good_array(rng, (m, k), dtype), good_array(rng, (k, n), dtype)
+    layout = rng.randrange(10)
+    if layout == 0:
+        a = good_array(rng, (k, m), dtype if dtype is not np.int8 else np.float32).T
+    if layout == 1:
+        a = a[np.newaxis]
+    if layout == 2:
+        b = np.broadcast_to(b, (2, 1, k, n))
+    if layout == 3:
+        a = a[:, ::-1]
+    if layout == 4:
+        a = a[0] if m else a
+    if layout == 5 and k:
+        a, b = np.broadcast_to(np.float32(1), (1 << 40, k)), np.broadcast_to(np.float32(1), (k, 1 << 40))
+    if layout == 6:
+        a, b = np.broadcast_to(np.float32(1), (m, 1 << 50)), np.broadcast_to(np.float32(1), (1 << 50, n))
+    if rng.random() < hostility:
+        a = hostile_array(rng)
+    if rng.random() < hostility:
+        b = hostile_array(rng)
+    return a, b
