@@ -20,6 +20,7 @@ from numba.core.compiler_lock import global_compiler_lock
 
 import lpsim as lp
 from lpsim import parts
+from lpsim.cpu import gemm
 from lpsim.cpu import threads as module
 from lpsim.cpu.threads import check_stop, map_ranges
 
@@ -236,6 +237,62 @@ def test_fork_while_another_thread_compiles() -> None:
         pass
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_while_other_threads_compute() -> None:
+    x, stop = np.linspace(-1, 1, 1 << 18), threading.Event()
+    context = lp.Context("stochastic", seed=1)
+
+    def work() -> bytes:
+        return b"".join(np.asarray(one).tobytes() for one in (
+            lp.round(x, "half", flags=True)[0],
+            lp.matmul(x[: 1 << 14].reshape(128, 128), x[: 1 << 14].reshape(128, 128), "mi300.fp16"),
+            lp.matmul(x.reshape(512, 512), x.reshape(512, 512), "tf32"),
+        ))  # fmt: skip
+
+    def keep_working() -> None:
+        while not stop.is_set():
+            work()
+            for _ in range(50):
+                context.next_seed()
+
+    expected = work()
+    threads = [threading.Thread(target=keep_working) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(8):
+            child = os.fork()
+            if child == 0:
+                try:
+                    signal.alarm(60)
+                    context.next_seed()
+                    os._exit(0 if work() == expected else 1)
+                finally:
+                    os._exit(2)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+class _Slow(int):
+    """A number to which adding lets other threads run."""
+
+    def __add__(self, other: int) -> _Slow:
+        time.sleep(0.001)
+        return _Slow(int(self) + other)
+
+
+def test_each_operation_of_a_shared_context_has_bits_of_its_own() -> None:
+    context, alone = lp.Context("stochastic", seed=1), lp.Context("stochastic", seed=1)
+    context._drawn = _Slow(0)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        seeds = list(pool.map(lambda _: context.next_seed(), range(50)))
+    assert sorted(seeds) == sorted(alone.next_seed() for _ in range(50))
+
+
 def test_every_public_function_is_in_the_table() -> None:
     called = {name.split()[0] for name in table().TABLE}
     functions = {name for name in lp.__all__ if callable(getattr(lp, name)) and not isinstance(getattr(lp, name), type)}
@@ -346,6 +403,22 @@ def test_products_are_cut(unit: Any, shape: tuple[int, int, int], monkeypatch: p
     monkeypatch.setattr(parts, "check_stop", lambda: looks.append(None))
     assert lp.matmul(a, b, unit, c=0.5).tobytes() == whole.tobytes()
     assert len(looks) >= m * n // 50
+
+
+@pytest.mark.parametrize("threads", [1, min(2, MOST)])
+@pytest.mark.parametrize("shape", [(100, 50, 90), (3, 40, 60, 70), (64, 50, 20, 30)])
+def test_tiles_are_cut(shape: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    *batch, m, k, n = shape
+    rng = np.random.default_rng(3)
+    a, b = (rng.standard_normal((*batch, *one)).astype(np.float32) for one in ((m, k), (k, n)))
+    looks: list[None] = []
+    with lp.threads(threads):
+        whole = lp.matmul(a, b, "tf32")
+        monkeypatch.setattr(gemm, "_PIECE", 1 << 10)
+        monkeypatch.setattr(gemm, "_BLOCK", 1 << 10)
+        monkeypatch.setattr(gemm, "check_stop", lambda: looks.append(None))
+        assert lp.matmul(a, b, "tf32").tobytes() == whole.tobytes()
+    assert len(looks) >= 2 * int(np.prod(batch))
 
 
 WORK = {

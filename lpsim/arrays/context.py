@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,16 @@ __all__ = ["Context"]
 #: Held while a context's next operation gets its number, as several threads may share a context. None of a context's
 #: own, as a context can be copied and pickled.
 _drawing = threading.Lock()
+
+
+def _renew_lock() -> None:
+    # A forked child may have got it while a thread held it, which the child does not have.
+    global _drawing
+    _drawing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Context:
