@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import os
 
+from lpsim.checks import shown
+
 __all__ = ["check_size"]
 
 #: Fewer bytes than this are asked for without a look at how many there are, which takes long.
@@ -25,10 +27,10 @@ def check_size(argument: str, shape: tuple[int, ...], itemsize: int = 4) -> None
     """
     size = math.prod(shape) * itemsize
     if size > _SMALL and size > (available := _available()):
-        text = str(shape) if len(shape) < 6 else f"{len(shape)} axes"
+        text = shown(shape) if len(shape) < 6 else f"{len(shape)} axes"
         raise MemoryError(
-            f"{argument} has shape {text}, of which one copy takes {size} bytes; allowed: {available}, the memory that "
-            "is available"
+            f"{argument} has shape {text}, of which one copy takes {shown(size)} bytes; allowed: {available}, the memory "
+            "that is available"
         )
 
 
