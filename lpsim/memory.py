@@ -29,8 +29,8 @@ def check_size(argument: str, shape: tuple[int, ...], itemsize: int = 4) -> None
     if size > _SMALL and size > (available := _available()):
         text = shown(shape) if len(shape) < 6 else f"{len(shape)} axes"
         raise MemoryError(
-            f"{argument} has shape {text}, of which one copy takes {shown(size)} bytes; allowed: {available}, the memory "
-            "that is available"
+            f"{argument} has shape {text}, of which one copy takes {shown(size)} bytes; allowed: {available}, the "
+            "memory that is available"
         )
 
 
