@@ -53,13 +53,15 @@ def _listed_type(value: Any) -> str:
 
 
 def as_array(value: Any, argument: str) -> RealArray:
-    """Return an array-like as an array, of whatever dtype; refuse masks, which would be lost."""
+    """Return an array-like as an array of any dtype; refuse what memory can't hold, and masks, which would be lost."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{argument} is a masked array, whose mask would be lost; allowed: arrays without a mask")
     try:
         array: RealArray = np.asanyarray(value)
     except ValueError as error:
         raise ValueError(f"{argument} is {shown(value)}; allowed: a real array of one shape ({error})") from None
+    if array.size > _LARGE:
+        check_size(argument, array.shape)
     return array
 
 
@@ -75,8 +77,6 @@ def as_real(value: Any, argument: str, *, lazy: bool = False) -> RealArray:
         If it does not hold real numbers of a supported dtype.
     """
     array = as_array(value, argument)
-    if array.size > _LARGE:
-        check_size(argument, array.shape)
     dtype = array.dtype
     if dtype.char in "fd":  # float32 and float64; names take long
         return array

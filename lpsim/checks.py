@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_choice", "check_integer", "check_number", "shown"]
+__all__ = ["check_choice", "check_integer", "check_length", "check_number", "shown"]
 
 #: Characters of an argument that a message shows.
 _LONGEST = 80
@@ -55,6 +55,12 @@ def check_integer(argument: str, value: Any, allowed: str) -> None:
     """Refuse what is no integer, of Python or NumPy, and truth values."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{argument} is {shown(value)}; allowed: {allowed}")
+
+
+def check_length(argument: str, value: int) -> None:
+    """Refuse a length, of blocks or groups, that kernels do not take: no array is as long."""
+    if value >> 63:
+        raise ValueError(f"{argument} is {shown(value)}; allowed: below 2**63")
 
 
 def check_number(argument: str, value: Any, allowed: str) -> None:

@@ -16,12 +16,9 @@ from lpsim.dispatch import overridable
 from lpsim.elementwise import iterate, round_real, wrap_result
 from lpsim.formats import Format, FormatLike
 from lpsim.formats import format as as_format
-from lpsim.memory import PIECE, check_size, pieces
+from lpsim.memory import PIECE, pieces
 from lpsim.rounding import Overflow, Rounding
 from lpsim.shortcuts import Shortcut, decoder
-
-#: Codes from which on an array may be a view of fewer, that is too large for memory.
-_LARGE = 1 << 26
 
 __all__ = ["decode", "encode", "pack", "round", "unpack"]
 
@@ -154,8 +151,6 @@ def _as_codes(codes: npt.ArrayLike, fmt: Format) -> npt.NDArray[Any]:
     array = as_array(codes, "codes")
     if array.size == 0 and not isinstance(codes, np.ndarray):
         array = array.astype(fmt.code_dtype)
-    if array.size > _LARGE:
-        check_size("codes", array.shape)
     if array.dtype.kind not in "ui" or array.dtype.name not in np.sctypeDict:
         raise TypeError(f"codes has dtype {array.dtype}; allowed: integers from 0 to 2**{fmt.bits} - 1")
     all_are_codes = array.dtype.kind == "u" and array.dtype.itemsize * 8 == fmt.bits
@@ -332,8 +327,6 @@ def unpack(packed: npt.ArrayLike, fmt: FormatLike, count: int | None = None) -> 
     """
     fmt = as_format(fmt)
     octets = as_array(packed, "packed").view(np.ndarray)
-    if octets.size > _LARGE:
-        check_size("packed", octets.shape)
     if octets.dtype != np.uint8:
         raise TypeError(f"packed has dtype {octets.dtype}; allowed: uint8")
     if octets.ndim == 0:

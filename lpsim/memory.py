@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lpsim.checks import shown
+
 __all__ = ["PIECE", "check_size", "pieces"]
 
 #: Elements that temporary arrays are made for at a time: they stay in the second-level cache.
@@ -33,10 +35,10 @@ def check_size(argument: str, shape: tuple[int, ...], itemsize: int = 4) -> None
     """
     size = math.prod(shape) * itemsize
     if size > _SMALL and size > (available := _available()):
-        text = str(shape) if len(shape) < 6 else f"{len(shape)} axes"
+        text = shown(shape) if len(shape) < 6 else f"{len(shape)} axes"
         raise MemoryError(
-            f"{argument} has shape {text}, of which one copy takes {size} bytes; allowed: {available}, the memory that "
-            "is available"
+            f"{argument} has shape {text}, of which one copy takes {shown(size)} bytes; allowed: {available}, the "
+            "memory that is available"
         )
 
 

@@ -37,6 +37,9 @@ class Unprintable:
         lambda: lp.add(HUGE.astype("f4", copy=False), 1, "half"),
         lambda: lp.add(np.ones((1 << 22, 1)), np.ones((1, 1 << 22)), "half"),
         lambda: lp.decode(np.broadcast_to(np.int64(1), (1 << 50,)), "half"),
+        lambda: lp.quantization.pack_words(np.broadcast_to(np.int64(1), (1 << 25, 1 << 25)), 4),
+        lambda: lp.quantization.integer_matmul(np.ones((1 << 22, 1), np.int8), np.ones((1, 1 << 22), np.int8)),
+        lambda: lp.quantization.Hessian(LONG),
         lambda: lp.round([1.0] * 3, "half", "stochastic", bits=np.broadcast_to(np.int16(0), (1 << 50, 3))),
         lambda: lp.matmul(np.ones((1 << 22, 1), np.float32), np.ones((1, 1 << 22), np.float32)),
     ],
@@ -105,6 +108,9 @@ def test_arrays_of_as_many_axes_as_there_may_be() -> None:
         lambda: lp.quantization.affine(narrow_range="no"),  # type: ignore[arg-type]
         lambda: lp.quantization.affine(symmetric=True, convention="tensorflow_min_combined"),
         lambda: lp.quantization.llm_int8(LONG),
+        lambda: lp.quantization.affine(group=1 << 64),
+        lambda: lp.quantization.bfp(block=LONG),
+        lambda: lp.quantization.nf4(block=1 << 64),
         lambda: lp.quantization.unpack_words([[1], [2, 3]], 4, 3),
         lambda: lp.quantization.integer_matmul([[1], [2, 3]], [[1]]),
         lambda: errors.condition(np.ones((2, 3)), np.ones((2, 3))),
@@ -174,6 +180,7 @@ def test_signalling_nans_do_not_warn_but_raise_flags() -> None:
 def test_numbers_that_underflow_or_overflow_do_not_warn() -> None:
     with np.errstate(all="raise"):
         lp.fake_quantize([1e-45, 1e-40], "affine")
+        lp.quantization.linear([[3e38] * 2], lp.quantize([[3e38] * 2], "int8"), "mi300.fp64")
         lp.quantization.codebook([1e-300, 1.0])
         lp.quantization.Hessian(1).add([[1e-30]])
         assert errors.ulp_error([1e308], [1e-308], "float64")[0] == np.inf
@@ -204,5 +211,13 @@ def test_blocks_longer_than_all_terms_take_no_longer() -> None:
     for unit in ("l40s.tf32", "mi100.bf16", "h100.e4m3"):
         long, short = (lp.dot(a, b, unit, order=f"blocked({n})") for n in (1 << 24, 64))
         np.testing.assert_array_equal(long, short)
+
+
+def test_nothing_takes_no_time_however_often() -> None:
+    rows = lp.array(np.broadcast_to(np.float32(1), (1 << 55, 0)), "half")
+    assert np.prod(rows, axis=0).shape == (0,)
+    assert np.cumsum(rows, axis=0).shape == rows.shape
+    integers = (np.broadcast_to(np.int8(1), shape) for shape in ((0, 1 << 50), (1 << 50, 0)))
+    assert lp.quantization.integer_matmul(*integers).shape == (0, 0)
     words = (np.broadcast_to(np.float32(1), shape) for shape in ((0, 1 << 50), (1 << 50, 0)))
     assert lp.matmul_split(*words, "ootomo").shape == (0, 0)

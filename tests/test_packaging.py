@@ -50,14 +50,15 @@ def imports(path):
 
 
 PARTS = {part_of(dotted(path)) for path in MODULES} - {""}
-LOW = {"formats", "rounding", "reference", "core", "cpu"}
+LOW = {"checks", "formats", "rounding", "reference", "core", "cpu"}
 PUBLIC = PARTS - LOW - {"cli", "testing", "__main__"}
 
 #: What each part may import besides itself.
 ALLOWED = {
-    "formats": {"parameters", "p3109"},  # when Format.params or a name of one of those is asked for
-    "rounding": set(),
-    "reference": {"formats", "rounding"},
+    "checks": set(),
+    "formats": {"checks", "parameters", "p3109"},  # when Format.params or a name of one of those is asked for
+    "rounding": {"checks"},
+    "reference": {"checks", "formats", "rounding"},
     "core": set(),
     "cpu": {"core"},
     **dict.fromkeys(PUBLIC, PARTS - {"reference", "testing", "cli"}),

@@ -201,12 +201,12 @@ def fold(operation: Callable[..., Any], x: Array, axis: Any = 0, keepdims: bool 
     rows = values.transpose(*sorted(axes), *others).reshape(math.prod(values.shape[i] for i in axes), *kept)
     if keep:
         results = np.empty(rows.shape, rows.dtype)
-        for i, row in enumerate(rows):
+        for i, row in enumerate(rows if rows.size else ()):  # of nothing there may be any number
             results[i] = row if i == 0 else operation(results[i - 1], row, fmt, **x.context.how())
         moved = np.moveaxis(results, 0, axes[0]) if values.ndim > 1 and axis is not None else results
         return Array.of_values(moved, fmt, x.context)
     total: Any = rows[0] if len(rows) else round_to(np.ones(kept), fmt)
-    for row in rows[1:]:
+    for row in rows[1:] if rows.size else ():
         total = operation(total, row, fmt, **x.context.how())
     shape = tuple(1 if i in axes else size for i, size in enumerate(values.shape)) if keepdims else kept
     return Array.of_values(np.array(total).reshape(shape), fmt, x.context)

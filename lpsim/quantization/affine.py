@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lpsim.checks import check_choice, check_integer, check_number, shown
+from lpsim.checks import check_choice, check_integer, check_length, check_number, shown
 from lpsim.cpu.affine import affine_kernel, affine_value_kernel, range_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.parts import read_only
@@ -97,6 +97,7 @@ class Affine(Scheme):
         if self.group is not None:
             if isinstance(self.group, bool) or not isinstance(self.group, (int, np.integer)) or self.group < 1:
                 raise ValueError(f"group is {shown(self.group)}; allowed: a positive integer or None")
+            check_length("group", int(self.group))
             if self.per == "tensor":
                 raise ValueError("group is given, but per is 'tensor'; allowed: one of them")
         object.__setattr__(self, "rounding", mode if self.rounding is None else as_rounding(self.rounding))

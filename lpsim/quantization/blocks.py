@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import as_seed
-from lpsim.checks import check_choice, shown
+from lpsim.checks import check_choice, check_length, shown
 from lpsim.codec import decode, encode
 from lpsim.codec import round as round_to
 from lpsim.formats import (
@@ -185,6 +185,7 @@ def check_block(block: Any) -> None:
         raise TypeError(f"block is {shown(block)}; allowed: an integer")
     if block < 1:
         raise ValueError(f"block is {shown(int(block))}; allowed: 1 or more")
+    check_length("block", block)
 
 
 def check_blocks(n: int, block: int) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpsim.arguments import as_real
-from lpsim.checks import shown
+from lpsim.checks import check_length, shown
 from lpsim.cpu.codebook import COMPARED, codebook_decode_kernel, codebook_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.parts import read_only
@@ -103,6 +103,7 @@ class Codebook(Scheme):
         if self.block < 2 or self.block % 2:
             raise ValueError(f"block is {shown(int(self.block))}; allowed: an even integer of at least 2")
         object.__setattr__(self, "block", int(self.block))
+        check_length("block", self.block)
 
     @property
     def packed(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lpsim.checks import check_number, shown
+from lpsim.checks import check_length, check_number, shown
 from lpsim.cpu.gptq import gptq_kernel
 from lpsim.cpu.threads import map_ranges
 from lpsim.quantization.hessian import Hessian, inverse_factor
@@ -67,6 +67,8 @@ class GPTQ(Scheme):
             raise ValueError(f"group_size is {shown(int(self.group_size))}; allowed: 1 or more, and -1 for whole rows")
         if self.block < 1:
             raise ValueError(f"block is {shown(int(self.block))}; allowed: 1 or more")
+        check_length("block", self.block)
+        check_length("group_size", abs(self.group_size))
         damp = self.damp_percent
         check_number("damp_percent", damp, "a number")
         if not 0 <= damp < float("inf"):

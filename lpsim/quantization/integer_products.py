@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lpsim.arguments import as_array
 from lpsim.checks import shown
+from lpsim.memory import check_size
 
 __all__ = ["integer_matmul"]
 
@@ -59,6 +60,7 @@ def integer_matmul(a: npt.ArrayLike, b: npt.ArrayLike, a_zero: int = 0, b_zero: 
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
         raise ValueError(f"a has shape {left.shape} and b has shape {right.shape}; allowed: (m, k) and (k, n)")
     k = left.shape[1]
+    check_size("the result", (left.shape[0], right.shape[1]))
     bound = _magnitude(left) * _magnitude(right)
     if k * bound > _LARGEST:
         raise OverflowError(
@@ -68,7 +70,7 @@ def integer_matmul(a: npt.ArrayLike, b: npt.ArrayLike, a_zero: int = 0, b_zero: 
     out = np.zeros((left.shape[0], right.shape[1]), np.int32)
     step = min(max(_EXACT // max(bound, 1), 1), _COLUMNS)
     exact: Any = np.float32 if bound <= _EXACT else np.float64
-    for start in range(0, k, step):
+    for start in range(0, k if out.size else 0, step):
         factor = right[start : start + step].astype(exact)
         for row in range(0, left.shape[0], _ROWS):
             part = left[row : row + _ROWS, start : start + step].astype(exact)

@@ -62,10 +62,10 @@ def linear(
         raise ValueError(f"bias has shape {addend.shape}; allowed: ({weight.rows},)")
     rows = array.reshape(math.prod(array.shape[:-1]), weight.n)
     own = getattr(weight.scheme, "linear", None)
-    if own is not None:
-        result = own(rows, weight.parts, weight.rows, unit, addend)
-    else:
-        result = np.asarray(matmul(rows, weight.dequantize().T, "fp32" if unit is None else unit), np.float32)
-        with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
+        if own is not None:
+            result = own(rows, weight.parts, weight.rows, unit, addend)
+        else:
+            result = np.asarray(matmul(rows, weight.dequantize().T, "fp32" if unit is None else unit), np.float32)
             result = result if addend is None else result + addend
     return np.asarray(result, np.float32).reshape(*array.shape[:-1], weight.rows)
