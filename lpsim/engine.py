@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numba
 import numpy as np
 
 from lpsim.arguments import RealArray
@@ -60,7 +61,8 @@ class Engine:
         by_fma = plain and modes and unit.order == "sequential" and counter is None
         #: Whether the processor's own fma does the steps of the unit, and whether in the product of `gemm`.
         self.is_native = by_fma and unit.accumulator_format == float64
-        self.is_gemm = by_fma and unit.accumulator_format == float32 and self.working_dtype == np.float32
+        single = unit.accumulator_format == float32 and self.working_dtype == np.float32
+        self.is_gemm = by_fma and single and not numba.config.DISABLE_JIT  # it is made of LLVM's instructions
 
     def short_rounding(self, fmt: Format, dtype: np.dtype[Any]) -> tuple[bool, NearestParams | None]:
         """Return whether `gemm` can round an operand of that dtype to its input format itself, and how."""

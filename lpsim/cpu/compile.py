@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 
 from lpsim.cpu.kernel_files import KernelFiles, warn_of_cache
@@ -58,6 +59,8 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     Where no cache can be written there is a warning, once, and each process compiles anew. So it is as well where
     lpsim was replaced while this process ran: its code would be kept as that of the new files.
     """
+    if numba.config.DISABLE_JIT:
+        return _in_python(function)
     options = {"nogil": True, "error_model": "numpy"}
     fingerprint, changed = _sources()
     if changed:
@@ -71,6 +74,17 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     kernel._cache = _ForgivingCache(kernel._cache, fingerprint)
     compiled: Callable[..., Any] = kernel
     return compiled
+
+
+def _in_python(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a kernel without a compiler, as ``NUMBA_DISABLE_JIT`` asks for: its integers wrap around silently, too."""
+
+    @functools.wraps(function)
+    def kernel(*arguments: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*arguments)
+
+    return kernel
 
 
 def _uncached(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:

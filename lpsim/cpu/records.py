@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -20,8 +21,11 @@ __all__ = ["as_record", "record_reader"]
 def as_record(params: tuple[Any, ...]) -> npt.NDArray[Any]:
     """Return a named tuple of numbers, or of such tuples, as an array of one record.
 
-    NumPy's numbers keep their types, others become 64 bits wide.
+    NumPy's numbers keep their types, others become 64 bits wide. Without a compiler it is a list of one named tuple,
+    which Python reads as kernels read records.
     """
+    if numba.config.DISABLE_JIT:
+        return [_typed(params)]  # type: ignore[return-value]
     return np.array([params], _dtype(params))
 
 
@@ -29,6 +33,11 @@ def _dtype(value: Any) -> np.dtype[Any]:
     if not hasattr(value, "_asdict"):
         return np.asarray(value).dtype
     return np.dtype([(name, _dtype(field)) for name, field in value._asdict().items()], align=True)
+
+
+def _typed(value: Any) -> Any:
+    """Return a number, or those of a named tuple, in the types of a record's fields."""
+    return type(value)(*map(_typed, value)) if hasattr(value, "_asdict") else np.asarray(value)[()]
 
 
 def record_reader(kind: type[NamedTuple], member: str = "") -> Callable[[Any], Any]:
