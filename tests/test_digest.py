@@ -9,10 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
-TOOL = ROOT / "tools" / "digest.py"
+TOOL, MATRIX = ROOT / "tools" / "digest.py", ROOT / "tools" / "digest_matrix.py"
 
 
 def run(*arguments: str, tool: Path = TOOL, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -22,21 +20,23 @@ def run(*arguments: str, tool: Path = TOOL, **environment: str) -> subprocess.Co
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_all_areas(threads: str) -> None:
-    result = run(NUMBA_NUM_THREADS=threads)
+def test_all_areas() -> None:
+    result = run()
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{len(json.loads((ROOT / 'tests' / 'digest.json').read_text()))} of" in result.stdout
 
 
-def test_another_processor(tmp_path: Path) -> None:
-    result = run("--areas", "round", "unit a100", NUMBA_CPU_NAME="generic", NUMBA_CACHE_DIR=str(tmp_path))
-    assert result.returncode == 0, result.stdout + result.stderr
+SOME_AREAS = ["plain", "round", "unit fp32", "unit fp16_fp16acc", "unit h100.fp16", "scheme nf4"]
 
 
-def test_without_a_compiler() -> None:
-    result = run("--small", NUMBA_DISABLE_JIT="1")
+def test_circumstances() -> None:
+    """Some areas in some circumstances: all of both take minutes."""
+    names = ["1 thread", "2 threads", "AVX2", "baseline", "no compiler"]
+    command = [sys.executable, str(MATRIX), "--only", *names, "--areas", *SOME_AREAS]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert result.returncode == 0, result.stdout + result.stderr
+    assert [line.split("  ")[0] for line in result.stdout.splitlines()[:-1]] == names
+    assert result.stdout.splitlines()[-1] == "5 circumstances, no difference"
 
 
 def test_a_changed_constant_changes_the_digest(tmp_path: Path) -> None:
@@ -48,6 +48,29 @@ def test_a_changed_constant_changes_the_digest(tmp_path: Path) -> None:
     text = path.read_text()
     assert text.count("_ONE = np.int64(0x3FF0000000000000)") == 1
     path.write_text(text.replace("_ONE = np.int64(0x3FF0000000000000)", "_ONE = np.int64(0x3FE0000000000000)"))
-    result = run("--small", tool=tmp_path / "tools" / "digest.py", NUMBA_DISABLE_JIT="1", PYTHONPATH=str(tmp_path))
+    result = run(
+        "--areas", "plain", tool=tmp_path / "tools" / "digest.py", NUMBA_DISABLE_JIT="1", PYTHONPATH=str(tmp_path)
+    )
     assert result.returncode == 1
     assert "plain differs" in result.stdout
+
+
+def test_a_difference_fails_the_matrix(tmp_path: Path) -> None:
+    for name in ("lpsim", "tools", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.png", "data"))
+    path = tmp_path / "tests" / "digest.json"
+    known = json.loads(path.read_text())
+    known["plain"] = "0" * 64
+    path.write_text(json.dumps(known))
+    command = [
+        sys.executable,
+        str(tmp_path / "tools" / "digest_matrix.py"),
+        "--only",
+        "no compiler",
+        "--areas",
+        "plain",
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 1
+    assert "plain differs" in result.stdout
+    assert "THERE ARE DIFFERENCES" in result.stdout

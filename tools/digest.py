@@ -3,7 +3,6 @@
     python tools/digest.py --check                # compare with tests/digest.json, name the areas that differ
     python tools/digest.py --write                # after a change of what is promised
     python tools/digest.py --check --areas round  # areas that start so
-    python tools/digest.py --check --small        # what plain Python can do without a compiler (NUMBA_DISABLE_JIT=1)
     python tools/digest.py --pythons venv1/bin/python venv2/bin/python   # the same for other interpreters
 
 Inputs come from hashes of integers, not from NumPy's generators. NaNs count as NaNs: their signs and payloads are
@@ -199,10 +198,6 @@ def areas() -> dict[str, Area]:
     }
 
 
-#: What runs without a compiler: kernels do not, as they take machine code's shortcuts.
-SMALL = ("plain",)
-
-
 def digests(chosen: Iterable[str] = ("",)) -> dict[str, str]:
     """Return the digests of the areas whose names start with one of the texts."""
     result = {}
@@ -219,7 +214,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--small", action="store_true", help="what runs without a compiler")
     parser.add_argument("--areas", nargs="*", default=[""])
     parser.add_argument("--pythons", nargs="*", default=[], help="interpreters that check as well")
     given = parser.parse_args()
@@ -228,7 +222,7 @@ def main() -> int:
         failed |= subprocess.run([python, __file__, "--check", "--areas", *given.areas], check=False).returncode
     if given.pythons:
         return failed
-    found = digests(SMALL if given.small else given.areas)
+    found = digests(given.areas)
     if given.write:
         with replacing(FILE, "w") as file:
             file.write(json.dumps(found, indent=1, sort_keys=True) + "\n")
