@@ -15,7 +15,7 @@ from lpsim.cpu.dots import dot_kernel
 from lpsim.cpu.fused import DIRECT_EXPONENTS, NO_EXPONENT, WIDTH, FusedParams, fused_kernel, split_kernel
 from lpsim.formats import Format
 from lpsim.parameters import parameters
-from lpsim.parts import over_parts, read_only, spans, step_seeds
+from lpsim.parts import Place, over_parts, read_only, spans, step_seeds
 from lpsim.rounding import Overflow, Rounding
 from lpsim.units import FusedDot, MatrixUnit
 
@@ -38,7 +38,7 @@ def accumulate_dots(
     out: RealArray,
     unit: MatrixUnit,
     seed: np.uint64,
-    start: int,
+    place: Place,
     scales: tuple[RealArray, RealArray] | None,
     counter: Counter | None = None,
 ) -> None:
@@ -47,7 +47,7 @@ def accumulate_dots(
     if counter is None and _is_vectorised(unit):
         _accumulate_in_vectors(np.asarray(a, np.float64), np.asarray(b, np.float64), accumulators, unit)
     else:
-        _accumulate_carefully(a, b, accumulators, unit, step_seeds(unit, seed), start, scales, counter)
+        _accumulate_carefully(a, b, accumulators, unit, step_seeds(unit, seed), place, scales, counter)
     if accumulators is not out:
         out[...] = accumulators
 
@@ -58,7 +58,7 @@ def _accumulate_carefully(
     out: RealArray,
     unit: MatrixUnit,
     seeds: tuple[np.uint64 | None, np.uint64 | None],
-    start: int,
+    place: Place,
     scales: tuple[RealArray, RealArray] | None,
     counter: Counter | None = None,
 ) -> None:
@@ -73,7 +73,7 @@ def _accumulate_carefully(
         given = (left, right, a_scale, b_scale, out)
 
         def part(rows: tuple[int, int], columns: tuple[int, int], given: tuple[RealArray, ...] = given) -> None:
-            arguments = (*given, rows, columns, seeds, start, accumulator, outer, f)
+            arguments = (*given, rows, columns, seeds, place, accumulator, outer, f)
             if counter is None:
                 kernel(*arguments, None)
             else:
@@ -141,7 +141,7 @@ def _accumulate_in_vectors(a: RealArray, b: RealArray, out: RealArray, unit: Mat
         part = starts[touched_rows][:, touched_columns]
         if part.size and starts is not out:
             part = np.ascontiguousarray(part)
-            _accumulate_carefully(a[touched_rows], b[:, touched_columns], part, unit, (None, None), 0, None)
+            _accumulate_carefully(a[touched_rows], b[:, touched_columns], part, unit, (None, None), Place(0, 0), None)
             if touched_rows is rows:
                 out[touched_rows] = part
             else:

@@ -21,7 +21,7 @@ from lpsim.cpu.steps import WIDTH
 from lpsim.dots import accumulate_dots
 from lpsim.formats import Format, float32, float64
 from lpsim.parameters import nearest_parameters, parameters
-from lpsim.parts import Part, over_parts, read_only, spans, step_seeds
+from lpsim.parts import Part, Place, over_parts, read_only, spans, step_seeds
 from lpsim.rounding import Overflow, Rounding
 from lpsim.steps import DEPTH, step_runner
 from lpsim.units import MatrixUnit
@@ -74,7 +74,12 @@ class Engine:
         return fmt == float32 or short is not None, short
 
     def accumulate(
-        self, a: RealArray, b: RealArray, out: RealArray, start: int, scales: tuple[RealArray, RealArray] | None = None
+        self,
+        a: RealArray,
+        b: RealArray,
+        out: RealArray,
+        place: Place,
+        scales: tuple[RealArray, RealArray] | None = None,
     ) -> None:
         """Add the product of two matrices to the accumulators in ``out``.
 
@@ -84,8 +89,8 @@ class Engine:
             Values of the input formats.
         out : ndarray, shape (m, n)
             Start values, and then results.
-        start : int
-            Index of ``out[0, 0]`` in the whole result: it selects random words.
+        place : Place
+            Where ``out`` is in the whole result: it selects random words.
         scales : tuple of ndarray, optional
             Scales of A, shape (m, blocks), and of B, shape (n, blocks).
         """
@@ -93,7 +98,7 @@ class Engine:
         if out.size == 0:
             return  # of however many steps
         if unit.dot is not None:
-            accumulate_dots(a, b, out, unit, self._seed, start, scales, self._counter)
+            accumulate_dots(a, b, out, unit, self._seed, place, scales, self._counter)
             return
         order = unit.summation
         plain = unit.flush_results is None and self._counter is None
@@ -107,13 +112,13 @@ class Engine:
         elif self.is_native:
             over_parts(self._native(a, b, accumulators), a, b, _SPEED)
         else:
-            runner = step_runner(a, b, accumulators, unit, self._seed, start) if plain else None
+            runner = step_runner(a, b, accumulators, unit, self._seed, place) if plain else None
             if runner is not None:
                 over_parts(runner, a, b, _SPEED, width=WIDTH, depth=DEPTH)
             else:
                 for first, last in spans(unit, a.shape[1]):
                     left, right = read_only(a[:, first:last], dtype), b[first:last]
-                    over_parts(self.carefully(left, right, accumulators, start), left, right)
+                    over_parts(self.carefully(left, right, accumulators, place), left, right)
         if accumulators is not out:
             out[...] = accumulators
 
@@ -124,7 +129,7 @@ class Engine:
         engine = Engine(inner, self._seed)
         for first in range(0, a.shape[1], block):
             sums = np.zeros(out.shape, inner.accumulator_format.carrier)
-            engine.accumulate(a[:, first : first + block], b[first : first + block], sums, 0)
+            engine.accumulate(a[:, first : first + block], b[first : first + block], sums, Place(0, sums.shape[1]))
             add(out, sums, unit.total_format, rounding=unit.total_rounding, overflow=unit.overflow, out=out)
 
     def rounding_parameters(self, fmt: Format, rounding: Rounding) -> Params:
@@ -136,7 +141,7 @@ class Engine:
         kernel = native_matmul_kernel()
         return lambda rows, columns: kernel(a, b, out, rows, columns)
 
-    def carefully(self, a: RealArray, b: RealArray, out: RealArray, start: int) -> Part:
+    def carefully(self, a: RealArray, b: RealArray, out: RealArray, place: Place) -> Part:
         """Return what computes parts of the product one rounding after the other, for any unit without a dot.
 
         The matrices are C-contiguous and of one dtype that holds all values of the unit's formats, and ``a`` and ``b``
@@ -159,7 +164,7 @@ class Engine:
         counter = self._counter
 
         def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
-            arguments = (a, b, out, rows, columns, seeds, start, product)
+            arguments = (a, b, out, rows, columns, seeds, place, product)
             if counter is None:
                 kernel(*arguments, steps)
             else:

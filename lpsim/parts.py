@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from lpsim.arguments import RealArray
 from lpsim.cpu.threads import check_stop, map_ranges
 from lpsim.units import MatrixUnit
 
-__all__ = ["Part", "depth_multiple", "descends", "over_parts", "read_only", "spans", "step_seeds"]
+__all__ = ["Part", "Place", "depth_multiple", "descends", "over_parts", "read_only", "spans", "step_seeds"]
 
 #: Fewest multiply-adds that are worth a thread.
 _GRAIN = 1 << 15
@@ -32,6 +32,15 @@ _NARROWEST = 16
 
 #: What computes the elements in (start, stop) of the rows and of the columns of a product.
 Part = Callable[[tuple[int, int], tuple[int, int]], object]
+
+
+class Place(NamedTuple):
+    """Where a part of a product is in the whole result, which selects the random words of its elements."""
+
+    #: Index of its first element.
+    first: int
+    #: Elements in a row of the whole result.
+    row: int
 
 
 def over_parts(

@@ -16,7 +16,7 @@ from lpsim.arguments import RealArray
 from lpsim.cpu.gemm import gemm
 from lpsim.engine import Engine
 from lpsim.operands import Operands
-from lpsim.parts import depth_multiple, descends
+from lpsim.parts import Place, depth_multiple, descends
 from lpsim.units import MatrixUnit
 
 __all__ = ["Factors", "Product"]
@@ -93,11 +93,11 @@ class Product:
         self._unit = unit
         self._engine = engine
         self._operands = operands
-        self._whole = whole or unit.is_stochastic  # random bits belong to positions in the whole
+        self._whole = whole
 
     def is_large(self, factors: Factors, batch: tuple[int, ...]) -> bool:
         """Whether products are to be computed in tiles."""
-        if self._whole:
+        if self._whole or self._rounds_by_place(factors):
             return False
         m, k, n = factors.shape
         results = m * n * math.prod(batch)
@@ -105,14 +105,21 @@ class Product:
             return factors.numbers * math.prod(batch) > _LARGE
         return n * k > _LARGE_GEMM or (self._unit.output_format is not None and results > _LARGE)
 
+    def _rounds_by_place(self, factors: Factors) -> bool:
+        """Whether the random words of operands or results belong to their places in the whole of them."""
+        unit = self._unit
+        final = unit.output_format is not None and unit.rounding.is_stochastic
+        start = factors.c is not None and unit.total_rounding.is_stochastic
+        return unit.input_rounding.is_stochastic or final or start
+
     def _packs(self, factors: Factors) -> bool:
         """Whether `gemm` reads the factors as they are."""
         formats = (self._unit.a_format, self._unit.b_format)
         pairs = zip(formats, (factors.a, factors.b), strict=True)
         return all(array.flags.aligned and self._engine.short_rounding(fmt, array.dtype)[0] for fmt, array in pairs)
 
-    def compute(self, factors: Factors, batch: tuple[int, ...]) -> RealArray:
-        """Return products, of the shape ``(*batch, m, n)``."""
+    def compute(self, factors: Factors, batch: tuple[int, ...], position: int = 0) -> RealArray:
+        """Return products, of the shape ``(*batch, m, n)``; ``position`` is as for `fill`."""
         a, round_a = self._operands.factor(factors.a, "a")
         b, round_b = self._operands.factor(factors.b, "b")
         m, n = a.shape[-2], b.shape[-1]
@@ -122,32 +129,38 @@ class Product:
         if self._engine.is_gemm:
             gemm(a, b, result, round_a, round_b, zero=factors.c is None)
         else:
-            for position, index in enumerate(np.ndindex(batch)):
+            for number, index in enumerate(np.ndindex(batch)):
+                place = Place(position + number * m * n, n)
                 here = None if factors.scales is None else (factors.scales[0][index], factors.scales[1][index])
-                self._engine.accumulate(a[index], b[index], result[index], position * m * n, here)
+                self._engine.accumulate(a[index], b[index], result[index], place, here)
         return self._operands.output(result)
 
-    def fill(self, factors: Factors, result: RealArray) -> None:
-        """Write products to an array of the shape ``(*batch, m, n)``, which shares no memory with the factors."""
+    def fill(self, factors: Factors, result: RealArray, position: int = 0) -> None:
+        """Write products to an array of the shape ``(*batch, m, n)``, which shares no memory with the factors.
+
+        ``position`` is the index of the result's first element among those of all products.
+        """
         batch = result.shape[:-2]
         if not self.is_large(factors, batch):
-            result[...] = self.compute(factors, batch)
+            result[...] = self.compute(factors, batch, position)
         elif batch:
-            rest = factors.numbers * math.prod(batch[1:])
+            rest, size = factors.numbers * math.prod(batch[1:]), math.prod(result.shape[1:])
             if rest > _LARGE:
                 for index in range(batch[0]):
-                    self.fill(factors.at(result.ndim, index), result[index])
+                    self.fill(factors.at(result.ndim, index), result[index], position + index * size)
                 return
             step = _LARGE // rest
             for first in range(0, batch[0], step):
                 some = slice(first, first + step)
-                result[some] = self.compute(factors.at(result.ndim, some), result[some].shape[:-2])
+                part = factors.at(result.ndim, some)
+                result[some] = self.compute(part, result[some].shape[:-2], position + first * size)
         else:
-            self._fill_tiles(factors, result)
+            self._fill_tiles(factors, result, position)
 
-    def _fill_tiles(self, factors: Factors, result: RealArray) -> None:
+    def _fill_tiles(self, factors: Factors, result: RealArray, position: int) -> None:
         height, width, step = self._tile(factors)
         for rows, columns in _rectangles(result.shape, height, width):
+            place = Place(position + rows.start * result.shape[1] + columns.start, result.shape[1])
             start = None if factors.c is None else factors.c[rows, columns]
             tile = self._operands.start_values(start, result[rows, columns].shape)
             depths = range(0, factors.a.shape[-1], step)
@@ -159,13 +172,14 @@ class Product:
                     gemm(a, b, tile, round_a, round_b, zero=start is None and first == 0)
                 else:
                     scales = self._scales(factors, rows, columns, terms)
-                    self._engine.accumulate(a, b, tile, 0, scales)
+                    self._engine.accumulate(a, b, tile, place, scales)
             result[rows, columns] = self._operands.output(tile)
 
     def _tile(self, factors: Factors) -> tuple[int, int, int]:
         """Return how many rows, columns and terms to take at a time."""
         m, k, n = factors.shape
-        multiple = depth_multiple(self._unit)
+        # Random words of steps belong to their places among all terms.
+        multiple = None if self._unit.is_stochastic else depth_multiple(self._unit)
         if self._packs(factors):
             height, width, numbers = _GEMM_TILE
             return height, width, numbers // min(n, width)

@@ -42,6 +42,7 @@ from lpsim.cpu.steps import WIDTH, Words, step_kernel
 from lpsim.cpu.threads import check_stop
 from lpsim.formats import Format
 from lpsim.parameters import parameters
+from lpsim.parts import Place
 from lpsim.rounding import Rounding
 from lpsim.units import MatrixUnit
 
@@ -93,7 +94,7 @@ class _Pass(NamedTuple):
 
 
 def step_runner(
-    a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, seed: np.uint64, start: int
+    a: RealArray, b: RealArray, out: RealArray, unit: MatrixUnit, seed: np.uint64, place: Place
 ) -> StepRunner | None:
     """Return a function that adds the product of two matrices to the accumulators in ``out``; None: there is none.
 
@@ -106,8 +107,8 @@ def step_runner(
     unit : MatrixUnit
     seed : uint64
         Of stochastic units.
-    start : int
-        Index of ``out[0, 0]`` in the whole result, which selects the random words.
+    place : Place
+        Where ``out`` is in the whole result, which selects the random words.
 
     Returns
     -------
@@ -126,13 +127,13 @@ def step_runner(
     def run(rows: tuple[int, int], columns: tuple[int, int]) -> int:
         height, width = rows[1] - rows[0], columns[1] - columns[0]
         if width >= _NARROW or width >= height:
-            return _run(passes, a, b, out, rows, columns, Words(seed, start, out.shape[1], 1, unit.random_bits))
+            return _run(passes, a, b, out, rows, columns, Words(seed, place.first, place.row, 1, unit.random_bits))
         # Vectors are along the columns; the factors of a product may change places.
         part = out[slice(*rows), slice(*columns)]
         transposed = part.T.copy()
         left, right = _transposed(b[:, slice(*columns)]), _transposed(a[slice(*rows)])
-        first = start + rows[0] * out.shape[1] + columns[0]
-        words = Words(seed, first, 1, out.shape[1], unit.random_bits)
+        first = place.first + rows[0] * place.row + columns[0]
+        words = Words(seed, first, 1, place.row, unit.random_bits)
         redone = _run(passes, left, right, transposed, (0, width), (0, height), words)
         part[...] = transposed.T
         return redone

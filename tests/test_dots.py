@@ -12,6 +12,7 @@ from comparing import assert_same
 
 import lpsim as lp
 from lpsim import dots, parts
+from lpsim.parts import Place
 
 UNITS = {
     **{
@@ -31,7 +32,7 @@ UNITS = {
 
 def carefully(a: Any, b: Any, c: Any, unit: lp.MatrixUnit) -> Any:
     out = np.array(c, np.float64)
-    dots._accumulate_carefully(a, b, out, unit, (None, None), 0, None)
+    dots._accumulate_carefully(a, b, out, unit, (None, None), Place(0, 0), None)
     return out.astype(unit.total_format.carrier)
 
 

@@ -24,7 +24,14 @@ OTHERS = {
     "single": lp.MatrixUnit("float32", accumulator_format="half"),
     "saturating": lp.MatrixUnit("float32", input_overflow="saturate", overflow="saturate"),
     "stochastic": lp.MatrixUnit("half", accumulator_format="bf16", rounding="stochastic"),
+    "stochastic trees": lp.MatrixUnit("half", accumulator_format="bf16", rounding="stochastic", order="pairwise"),
+    "stochastic totals": lp.MatrixUnit("half", order="blocked(5)", outer_rounding="stochastic"),
+    "stochastic dots": lp.MatrixUnit("half", dot=lp.FusedDot(4, 20), rounding="stochastic"),
+    "stochastic inputs": lp.MatrixUnit("e4m3fn", input_rounding="stochastic"),
+    "stochastic output": lp.MatrixUnit("half", output_format="e4m3fn", rounding="stochastic"),
 }
+#: Units whose random words belong to places in all of an operand or of the result.
+WHOLE = ("stochastic inputs", "stochastic output")
 UNITS = {**{name: unit for name, unit in NAMED_UNITS.items() if name == unit.name}, **OTHERS}
 
 
@@ -66,7 +73,7 @@ def test_units(name: str, small_tiles: list[Any], monkeypatch: pytest.MonkeyPatc
     a, b, given = operands(unit)
     c = np.linspace(-3, 3, 63, dtype=np.float32).reshape(9, 7)
     tiled = lp.matmul(a, b, unit, **given), lp.matmul(a, b, unit, c=c, **given)
-    assert bool(small_tiles) != unit.is_stochastic
+    assert len(small_tiles) > 0 or name in WHOLE
     monkeypatch.setattr(products.Product, "is_large", lambda *_: False)
     whole = lp.matmul(a, b, unit, **given), lp.matmul(a, b, unit, c=c, **given)
     for one, other in zip(tiled, whole, strict=True):
@@ -79,8 +86,10 @@ def test_all_terms_are_not_at_once(small_tiles: list[Any]) -> None:
         a, b, given = operands(unit)
         del small_tiles[:]
         lp.matmul(a, b, unit, **given)
-        parted = unit.is_stochastic or small_tiles[0][2] < 131
-        assert parted != (name in ("pairwise", "kahan", "interleaved")), name
+        if name not in WHOLE:
+            assert (small_tiles[0][2] >= 131) == (name in ("pairwise", "kahan", "interleaved") or unit.is_stochastic), (
+                name
+            )
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "int64", ">f4", "bool"])
@@ -108,16 +117,19 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("shapes", SHAPES)
-@pytest.mark.parametrize("unit", ["tf32", "fp16_fp16acc", "h100.fp16", "ada.e4m3_fp16"])
+@pytest.mark.parametrize(
+    "unit", ["tf32", "fp16_fp16acc", "h100.fp16", "ada.e4m3_fp16", "stochastic", "stochastic dots"]
+)
 def test_batches(
     shapes: tuple[tuple[int, ...], ...], unit: str, small_tiles: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = (np.random.default_rng(2).standard_normal(shape).astype(np.float32) for shape in shapes)
-    tiled = lp.matmul(a, b, unit)
+    given: Any = (OTHERS[unit], 5) if unit in OTHERS else (unit, None)
+    tiled = lp.matmul(a, b, given[0], seed=given[1])
     out = np.full_like(tiled, 7)
-    assert lp.matmul(a, b, unit, out=out) is out
+    assert lp.matmul(a, b, given[0], seed=given[1], out=out) is out
     monkeypatch.setattr(products.Product, "is_large", lambda *_: False)
-    whole = lp.matmul(a, b, unit)
+    whole = lp.matmul(a, b, given[0], seed=given[1])
     np.testing.assert_array_equal(tiled, whole, strict=True)
     np.testing.assert_array_equal(out, whole, strict=True)
 

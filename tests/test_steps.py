@@ -14,6 +14,7 @@ from lpsim import reference
 from lpsim import steps as steps_module
 from lpsim.core.nearest import nearest_by_fma
 from lpsim.engine import Engine
+from lpsim.parts import Place
 from lpsim.steps import step_passes, step_runner
 
 
@@ -92,7 +93,7 @@ def dtype_of(unit: lp.MatrixUnit) -> Any:
 
 def careful(a: np.ndarray, b: np.ndarray, c: np.ndarray, unit: lp.MatrixUnit) -> np.ndarray:
     out = c.copy()
-    Engine(unit, SEED).carefully(a, b, out, 0)((0, out.shape[0]), (0, out.shape[1]))
+    Engine(unit, SEED).carefully(a, b, out, Place(0, out.shape[1]))((0, out.shape[0]), (0, out.shape[1]))
     return out
 
 
@@ -103,7 +104,7 @@ def check(a: Any, b: Any, c: Any, unit: lp.MatrixUnit) -> int:
     c = np.zeros((a.shape[0], b.shape[1]), dtype) if c is None else rounded(c, unit.accumulator_format, dtype)
     expected = careful(a, b, c, unit)
     got = np.array(c)
-    run = step_runner(a, b, got, unit, SEED, 0)
+    run = step_runner(a, b, got, unit, SEED, Place(0, got.shape[1]))
     assert run is not None
     redone = run((0, got.shape[0]), (0, got.shape[1]))
     assert_same(got, expected, list(np.ndindex(got.shape)))

@@ -122,10 +122,11 @@ def main() -> int:
         for one, (status, text, seconds) in zip(circumstances, pool.map(timed, circumstances), strict=True):
             failed |= status
             print(f"{one.name:12} {seconds:4.0f} s  {text}", flush=True)
-    missing = sorted(set(PYTHONS) - {one.name.removeprefix("python") for one in circumstances})
+    here = ".".join(map(str, sys.version_info[:2]))
+    missing = [version for version in PYTHONS if version not in {here, *(one.name[6:] for one in circumstances)}]
     print(f"{len(circumstances)} circumstances, {'no difference' if not failed else 'THERE ARE DIFFERENCES'}")
     if given.only is None and missing:
-        print(f"not here: Python {', '.join(missing)} (this one is {sys.version.split()[0]})")
+        print(f"not found: Python {', '.join(missing)}")
     return int(failed != 0)
 
 

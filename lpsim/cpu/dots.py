@@ -24,12 +24,12 @@ def _total(counts: Any) -> Any:
 
 
 def dot_kernel() -> Callable[..., None]:
-    """Return ``kernel(a, b, a_scale, b_scale, out, rows, columns, seeds, start, accumulator, outer, dot, counts)``.
+    """Return ``kernel(a, b, a_scale, b_scale, out, rows, columns, seeds, place, accumulator, outer, dot, counts)``.
 
     ``a``, ``out`` and ``a_scale`` are C-contiguous; ``b`` and ``b_scale`` are transposed, so that a row is a column
     of B. ``rows`` and ``columns`` are (start, stop); that part of ``out`` holds the start values and receives
-    the results. ``seeds`` are those of dots and of outer additions, each None unless its mode is stochastic; ``start``
-    is the index of ``out[0, 0]`` in the whole result. ``counts`` is None, or an int64 array for
+    the results. ``seeds`` are those of dots and of outer additions, each None unless its mode is stochastic; ``place``
+    is as for `lpsim.cpu.orders.order_kernel`. ``counts`` is None, or an int64 array for
     `lpsim.core.counters.count`.
     """
     return _build(source_fingerprint())
@@ -38,7 +38,7 @@ def dot_kernel() -> Callable[..., None]:
 @functools.cache
 def _build(fingerprint: int) -> Callable[..., None]:
     def kernel(
-        a: Any, b: Any, a_scale: Any, b_scale: Any, out: Any, rows: Any, columns: Any, seeds: Any, start: Any,
+        a: Any, b: Any, a_scale: Any, b_scale: Any, out: Any, rows: Any, columns: Any, seeds: Any, place: Any,
         accumulator: Any, outer: Any, f: Any, counts: Any,
     ) -> None:  # fmt: skip
         assert fingerprint >= 0
@@ -48,8 +48,8 @@ def _build(fingerprint: int) -> Callable[..., None]:
         expansion = np.empty(f.terms + 1, np.float64)
         for i in range(rows[0], rows[1]):
             for j in range(columns[0], columns[1]):
-                key = key_of(seeds[0], start + i * out.shape[1] + j)
-                outer_key = key_of(seeds[1], start + i * out.shape[1] + j)
+                key = key_of(seeds[0], place[0] + i * place[1] + j)
+                outer_key = key_of(seeds[1], place[0] + i * place[1] + j)
                 acc = np.float64(out[i, j])
                 for first in range(0, depth, size):
                     part = np.float64(0.0) if f.block > 0 else acc

@@ -31,13 +31,13 @@ def _keys(seed: Any, first: Any, width: Any) -> Any:
 
 
 def order_kernel() -> Callable[..., None]:
-    """Return ``kernel(a, b, out, rows, columns, seeds, start, product, steps)``.
+    """Return ``kernel(a, b, out, rows, columns, seeds, place, product, steps)``.
 
     The matrices are C-contiguous and of one dtype: float32 if that is the carrier of all the formats involved (which
     is faster), else float64. ``rows`` and ``columns`` are (start, stop); that part of ``out`` holds the start values
     and receives the results. ``seeds`` are those of steps and of outer additions, each None
-    unless its mode is stochastic; ``start`` is the index of ``out[0, 0]`` in
-    the whole result: it selects the random words. ``product`` is the Params of products, or None: they are
+    unless its mode is stochastic; ``place`` has the index of ``out[0, 0]`` in the whole result and the number of
+    elements in a row of that: they select the random words. ``product`` is the Params of products, or None: they are
     exact. ``steps`` is a `lpsim.core.sums.StepParams`.
     """
     return _build(source_fingerprint())
@@ -46,7 +46,7 @@ def order_kernel() -> Callable[..., None]:
 @functools.cache
 def _build(fingerprint: int) -> Callable[..., None]:
     def kernel(
-        a: Any, b: Any, out: Any, rows: Any, columns: Any, seeds: Any, start: Any, product: Any, s: Any
+        a: Any, b: Any, out: Any, rows: Any, columns: Any, seeds: Any, place: Any, product: Any, s: Any
     ) -> None:  # fmt: skip
         assert fingerprint >= 0
         width, depth = columns[1] - columns[0], a.shape[1]
@@ -58,7 +58,7 @@ def _build(fingerprint: int) -> Callable[..., None]:
         size = s.block if s.block > 0 else max(depth, 1)
         for i in range(rows[0], rows[1]):
             acc = out[i, columns[0] : columns[1]]
-            first_key = start + i * out.shape[1] + columns[0]
+            first_key = place[0] + i * place[1] + columns[0]
             keys = _keys(seeds[0], first_key, width)
             outer_keys = _keys(seeds[1], first_key, width)
             if chained:
