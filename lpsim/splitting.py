@@ -184,6 +184,7 @@ def matmul_split(
         block = _positive("block", block)
         if block % step:
             raise ValueError(f"block is {shown(block)}; allowed: multiples of the terms of a dot of {unit}, {step}")
+        block = min(block, max(-(-left.shape[-1] // step), 1) * step)  # of all terms, however few these are
     chained_a = _chained([a_words[i] for i, _ in parts.pairs], step, block)
     chained_b = _chained([b_words[j] for _, j in parts.pairs], step, block)
     result = matmul(chained_a, _swapped(chained_b), unit, seed=seed)

@@ -108,6 +108,8 @@ def test_arrays_of_as_many_axes_as_there_may_be() -> None:
         lambda: lp.quantization.affine(narrow_range="no"),  # type: ignore[arg-type]
         lambda: lp.quantization.affine(symmetric=True, convention="tensorflow_min_combined"),
         lambda: lp.quantization.llm_int8(LONG),
+        lambda: lp.matmul_split([[1.0]], [[1.0]], "3xtf32", block=LONG + 1),
+        lambda: lp.array([1.0], "half").dot(lp.array([[1.0], [2.0]], "half")),
         lambda: lp.quantization.affine(group=1 << 64),
         lambda: lp.quantization.bfp(block=LONG),
         lambda: lp.quantization.nf4(block=1 << 64),
@@ -198,6 +200,12 @@ def test_integers_of_arrays() -> None:
     np.testing.assert_array_equal(lp.jit.decode(code, lp.float64.params()), lp.decode(code, "float64"))
 
 
+def test_norms_of_nothing_are_zero() -> None:
+    for shape, ord in (((0,), np.inf), ((0, 0), np.inf), ((0, 0), 1), ((3, 0), np.inf), ((0,), 2), ((0, 3), "fro")):
+        got = np.linalg.norm(lp.array(np.zeros(shape), "half"), ord)
+        assert float(got) == 0
+
+
 @pytest.mark.parametrize("axis", [None, 0, 1])
 def test_cumulative_sums_of_nothing(axis: int | None) -> None:
     for shape in ((2, 0), (0, 3), (0, 0)):
@@ -221,3 +229,10 @@ def test_nothing_takes_no_time_however_often() -> None:
     assert lp.quantization.integer_matmul(*integers).shape == (0, 0)
     words = (np.broadcast_to(np.float32(1), shape) for shape in ((0, 1 << 50), (1 << 50, 0)))
     assert lp.matmul_split(*words, "ootomo").shape == (0, 0)
+
+
+def test_a_block_longer_than_all_terms_is_one_of_them() -> None:
+    a, b = np.full((2, 9), 0.3, np.float32), np.full((9, 2), 0.7, np.float32)
+    for scheme in ("3xtf32", "ootomo"):
+        got, expected = (lp.matmul_split(a, b, scheme, block=block) for block in (LONG, 16))
+        np.testing.assert_array_equal(got, expected)

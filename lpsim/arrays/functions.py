@@ -12,7 +12,8 @@ from lpsim import arithmetic
 from lpsim.arrays.array import Array
 from lpsim.arrays.operands import exact_values, own_array, values_for
 from lpsim.arrays.ufuncs import fold, sum_over, written
-from lpsim.checks import check_choice, shown
+from lpsim.checks import shown
+from lpsim.codec import round as round_to
 from lpsim.reductions import dot as dot_of
 
 __all__ = ["apply_function"]
@@ -198,23 +199,30 @@ def _norm(x: Array, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     elif not isinstance(axis, tuple):
         axes = (axis,)
     vectors = len(axes) == 1
-    if ord is not None:
-        check_choice("ord", ord, (1, 2, math.inf, "fro"), " or None")
+    undefined = TypeError(
+        f"{name} is called with ord={shown(ord)} for {len(axes)} axes; allowed for arrays with a format: None, 1 and "
+        "inf, 2 for vectors and 'fro' for matrices"
+    )
+    if not (ord is None or isinstance(ord, (int, float, str))):
+        raise undefined
     if ord is None or (ord == 2 and vectors) or (ord == "fro" and len(axes) == 2):
         return _numpy.sqrt(_numpy.sum(_numpy.square(x), axis=axes, keepdims=keepdims))
     magnitudes = _numpy.absolute(x)
     if vectors and ord == 1:
         return _numpy.sum(magnitudes, axis=axes, keepdims=keepdims)
     if vectors and ord == math.inf:
-        return _numpy.max(magnitudes, axis=axes, keepdims=keepdims)
+        return _largest(magnitudes, axes, keepdims)
     if len(axes) == 2 and ord in (1, math.inf):
         summed, searched = axes if ord == 1 else axes[::-1]
-        result = _numpy.max(_numpy.sum(magnitudes, axis=summed, keepdims=True), axis=searched, keepdims=True)
+        result = _largest(_numpy.sum(magnitudes, axis=summed, keepdims=True), searched, True)
         return result if keepdims else _numpy.squeeze(result, axis=axes)
-    raise TypeError(
-        f"{name} is called with ord={ord!r} for {len(axes)} axes; allowed for arrays with a format: None, 1 and inf, "
-        "2 for vectors and 'fro' for matrices"
-    )
+    raise undefined
+
+
+def _largest(magnitudes: Array, axis: Any, keepdims: bool) -> Array:
+    """Return the largest magnitude, that of no elements being 0, as in NumPy's norms."""
+    values = np.max(magnitudes.values, axis=axis, keepdims=keepdims, initial=0)
+    return Array.of_values(round_to(values, magnitudes.format), magnitudes.format, magnitudes.context)
 
 
 # Choices among values.

@@ -90,7 +90,7 @@ class Judge:
         """Return the result of the call with plain copies of its arrays and without ``out``, or its error."""
         wide = call.again == "wide"
         args = [plain(one, wide) for one in call.args]
-        kwargs = {key: plain(one, wide and key != "bits") for key, one in call.kwargs.items() if key != "out"}
+        kwargs = {key: plain(one, False) for key, one in call.kwargs.items() if key != "out"}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
