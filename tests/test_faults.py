@@ -357,3 +357,23 @@ def test_output_that_does_not_fit():
     with open("/dev/full", "wb") as file:
         result = run("formats", stdout=file)
     assert (result.returncode, result.stderr) == (1, "lpsim: [Errno 28] No space left on device\n")
+
+
+def test_a_signal_that_comes_in_a_callback_of_the_compiler_comes_again():
+    """Exceptions there vanish, with a complaint."""
+    code = (
+        "import os, signal\n"
+        "from lpsim.cli.ending import run\n"
+        "def main():\n"
+        "    names = {'os': os, 'signal': signal}\n"
+        "    source = 'def _raw_object_cache_notify():\\n os.kill(os.getpid(), signal.SIGTERM)\\n return 1'\n"
+        "    exec(compile(source, 'llvmlite/binding/executionengine.py', 'exec'), names)\n"
+        "    print(names['_raw_object_cache_notify'](), flush=True)\n"
+        "    while True:\n"
+        "        pass\n"
+        "run(main)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment(), timeout=PATIENCE
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "1\n", "lpsim: terminated\n")

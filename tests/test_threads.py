@@ -428,7 +428,7 @@ WORK = {
     "h100": "lp.matmul(np.ones((6000, 9000), 'f4'), np.ones((9000, 6000), 'f4'), 'h100.fp16')",
     "tf32": "lp.matmul(np.broadcast_to(one, (4096, 1 << 19)), np.broadcast_to(one, (1 << 19, 4096)), 'tf32')",
     "float64": "lp.matmul(np.ones((6000, 6000)), np.ones((6000, 6000)), 'mi100.fp64')",
-    "gptq": "lp.quantize(np.ones((30_000, 512), 'f4'), lp.quantization.gptq(block=512), calibration=np.eye(512)[None])",
+    "gptq": "lp.quantize(np.ones((12_000, 2048), 'f4'), lp.quantization.gptq(), calibration=np.eye(2048)[None])",
 }  # fmt: skip
 
 

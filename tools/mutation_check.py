@@ -253,8 +253,8 @@ FAULTS = (
     Fault(
         "a matrix product forgets its start values",
         "lpsim/operands.py",
-        'self._rounded(full, fmt, "c", unit.total_rounding,',
-        'self._rounded(0 * full, fmt, "c", unit.total_rounding,',
+        'self._rounded(c, fmt, "c", unit.total_rounding,',
+        'self._rounded(0 * c, fmt, "c", unit.total_rounding,',
         "tests/test_units.py tests/test_matmul.py",
     ),
     Fault(
@@ -330,8 +330,8 @@ FAULTS = (
     Fault(
         "dealt terms go to consecutive dots",
         "lpsim/dots.py",
-        'places = np.argsort(places // dot.dealt % (block // dot.terms), kind="stable")',
-        'places = np.argsort(places // dot.terms, kind="stable")',
+        "places = d * run + t // run * (dots * run) + t % run",
+        "places = d * dot.terms + t",
         "tests/test_units.py",
     ),
     Fault(

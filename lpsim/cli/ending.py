@@ -33,6 +33,9 @@ _SIGNALS = {
 #: begun; and to end, as other threads may keep it from that.
 _TO_REACT, _TO_UNDO, _TO_END = 0.6, 5.0, 0.2
 
+#: Seconds until a signal comes again that came when nothing can be done about it.
+_TO_RETRY = 0.02
+
 
 class _Stopped(SystemExit):
     """A signal other than Ctrl-C has come; as an exception, so that everything that is begun is undone."""
@@ -140,6 +143,9 @@ class _Signals:
     def _react(self, number: int, frame: FrameType | None) -> None:
         if self._reacted:
             return  # what the first one began is not to be broken off
+        if _is_lost(frame):
+            threading.Timer(_TO_RETRY, os.kill, (os.getpid(), number)).start()
+            return
         self._reacted = True
         raise KeyboardInterrupt if number == signal.SIGINT else _Stopped(number)
 
@@ -155,6 +161,15 @@ class _Signals:
         for child in multiprocessing.active_children():
             child.kill()
         os._exit(128 + number)
+
+
+def _is_lost(frame: FrameType | None) -> bool:
+    """Whether an exception would be: LLVM calls functions of llvmlite's while it compiles, and knows no exceptions."""
+    while frame is not None:
+        if frame.f_code.co_name.startswith("_raw_object_cache") and "llvmlite" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _wait(reached: Callable[[], bool], seconds: float) -> bool:
