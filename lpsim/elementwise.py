@@ -344,7 +344,13 @@ def wrap_result(result: RealArray, out: Any, inputs: list[RealArray]) -> Any:
     subclasses = [array for array in inputs if type(array) is not np.ndarray]
     if subclasses:
         best = max(subclasses, key=lambda array: array.__array_priority__)
-        return best.__array_wrap__(result)
+        try:
+            return best.__array_wrap__(result)
+        except ValueError as error:  # np.matrix has two axes
+            raise ValueError(
+                f"an operand is of {type(best).__name__}, which has no place for the result's shape, {result.shape} "
+                f"({error}); allowed: numpy.asarray of it"
+            ) from None
     return result if result.ndim else result[()]
 
 

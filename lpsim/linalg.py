@@ -99,7 +99,7 @@ def matmul(
     number = np.uint64(as_seed(seed, Rounding.STOCHASTIC if unit.is_stochastic else Rounding.TIES_TO_EVEN))
     if not isinstance(stats, bool):
         raise TypeError(f"stats is {shown(stats)}; allowed: True or False")
-    left, right = (as_real(x, name, lazy=True).view(np.ndarray) for x, name in ((a, "a"), (b, "b")))
+    left, right = as_real(a, "a", lazy=True).view(np.ndarray), as_real(b, "b", lazy=True).view(np.ndarray)
     check_inner(left, right)
     vector_a, vector_b = left.ndim == 1, right.ndim == 1
     matrix_a = left[np.newaxis, :] if vector_a else left

@@ -33,6 +33,10 @@ _TILE, _GEMM_TILE = (1024, 1024, 1 << 20), (4096, 512, 1 << 23)
 Scales = tuple[RealArray, RealArray]
 
 
+#: Casts of signalling NaNs warn.
+_without_warnings = np.errstate(invalid="ignore")
+
+
 class Factors(NamedTuple):
     """What a product is made of.
 
@@ -97,13 +101,12 @@ class Product:
 
     def is_large(self, factors: Factors, batch: tuple[int, ...]) -> bool:
         """Whether products are to be computed in tiles."""
-        if self._whole or self._rounds_by_place(factors):
+        if factors.numbers * math.prod(batch) <= _LARGE or self._whole or self._rounds_by_place(factors):
             return False
-        m, k, n = factors.shape
-        results = m * n * math.prod(batch)
         if not self._packs(factors):
-            return factors.numbers * math.prod(batch) > _LARGE
-        return n * k > _LARGE_GEMM or (self._unit.output_format is not None and results > _LARGE)
+            return True
+        m, k, n = factors.shape
+        return n * k > _LARGE_GEMM or (self._unit.output_format is not None and m * n * math.prod(batch) > _LARGE)
 
     def _rounds_by_place(self, factors: Factors) -> bool:
         """Whether the random words of operands or results belong to their places in the whole of them."""
@@ -118,6 +121,7 @@ class Product:
         pairs = zip(formats, (factors.a, factors.b), strict=True)
         return all(array.flags.aligned and self._engine.short_rounding(fmt, array.dtype)[0] for fmt, array in pairs)
 
+    @_without_warnings
     def compute(self, factors: Factors, batch: tuple[int, ...], position: int = 0) -> RealArray:
         """Return products, of the shape ``(*batch, m, n)``; ``position`` is as for `fill`."""
         a, round_a = self._operands.factor(factors.a, "a")
@@ -128,6 +132,8 @@ class Product:
             a, b = np.broadcast_to(a, (*batch, *a.shape[-2:])), np.broadcast_to(b, (*batch, *b.shape[-2:]))
         if self._engine.is_gemm:
             gemm(a, b, result, round_a, round_b, zero=factors.c is None)
+        elif not batch:
+            self._engine.accumulate(a, b, result, Place(position, n), factors.scales)
         else:
             for number, index in enumerate(np.ndindex(batch)):
                 place = Place(position + number * m * n, n)
@@ -157,6 +163,7 @@ class Product:
         else:
             self._fill_tiles(factors, result, position)
 
+    @_without_warnings
     def _fill_tiles(self, factors: Factors, result: RealArray, position: int) -> None:
         height, width, step = self._tile(factors)
         for rows, columns in _rectangles(result.shape, height, width):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -236,3 +237,19 @@ def test_a_block_longer_than_all_terms_is_one_of_them() -> None:
     for scheme in ("3xtf32", "ootomo"):
         got, expected = (lp.matmul_split(a, b, scheme, block=block) for block in (LONG, 16))
         np.testing.assert_array_equal(got, expected)
+
+
+def test_sums_of_signalling_nans_do_not_warn() -> None:
+    x = np.full((3, 4), 0x7FA00000, np.uint32).view(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for order in ("sequential", "blocked(2)", "interleaved(3)"):
+            assert np.isnan(lp.sum(x, "E11M20", order=order, axis=1)).all()
+
+
+def test_a_matrix_has_no_three_axes() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        matrix = np.matrix([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"an operand is of matrix, .* \(3, 4, 2\) .*allowed: numpy.asarray"):
+        lp.add(matrix, np.ones((3, 4, 2)), "half")
