@@ -294,7 +294,7 @@ def _norm(x: _Reals, norm: str | float = "fro") -> float:
     if x.size == 0:
         return 0.0
     with np.errstate(all="ignore"):
-        return float(np.linalg.norm(x) if norm == "fro" else np.linalg.norm(x, ord=float(norm)))
+        return float(np.linalg.norm(x) if norm == "fro" else np.linalg.norm(np.atleast_1d(x), ord=float(norm)))
 
 
 def _ratio(numerator: float, denominator: float) -> float:

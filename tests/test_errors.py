@@ -369,3 +369,8 @@ def test_zero_and_empty_products_have_no_error():
 def test_the_bound_follows_the_unit_and_not_its_name():
     unit = dataclasses.replace(lp.units.h100.fp16, name="other")
     assert matmul_bound(np.eye(2), np.eye(2), unit).tolist() == matmul_bound(np.eye(2), np.eye(2), "h100.fp16").tolist()
+
+
+@pytest.mark.parametrize("norm", ["fro", "inf", 1])
+def test_numbers_have_a_normwise_error(norm):
+    assert lp.errors.normwise_error(3.0, 2.0, norm) == 0.5
