@@ -371,6 +371,6 @@ def test_the_bound_follows_the_unit_and_not_its_name():
     assert matmul_bound(np.eye(2), np.eye(2), unit).tolist() == matmul_bound(np.eye(2), np.eye(2), "h100.fp16").tolist()
 
 
-@pytest.mark.parametrize("norm", ["fro", "inf", 1])
+@pytest.mark.parametrize("norm", ["fro", math.inf, 1])
 def test_numbers_have_a_normwise_error(norm):
     assert lp.errors.normwise_error(3.0, 2.0, norm) == 0.5
