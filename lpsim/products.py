@@ -170,7 +170,7 @@ class Product:
             place = Place(position + rows.start * result.shape[1] + columns.start, result.shape[1])
             start = None if factors.c is None else factors.c[rows, columns]
             tile = self._operands.start_values(start, result[rows, columns].shape)
-            depths = range(0, factors.a.shape[-1], step)
+            depths = range(0, max(factors.a.shape[-1], 1), step)  # of no terms there are sums, too
             for first in reversed(depths) if descends(self._unit) else depths:
                 terms = slice(first, first + step)
                 a, round_a = self._operands.factor(factors.a[rows, terms], "a")

@@ -152,3 +152,12 @@ def test_sums(order: str, small_tiles: list[Any], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(products.Product, "is_large", lambda *_: False)
     for axis, one in zip((None, 0, 1), tiled, strict=True):
         np.testing.assert_array_equal(one, lp.sum(x, "half", order=order, axis=axis))
+
+
+@pytest.mark.parametrize("unit", ["tf32", "fp16_fp16acc", "h100.fp16", "output"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_of_nothing(unit: str, dtype: Any, small_tiles: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float, **_: np.full(shape, 7, dtype))
+    result = lp.matmul(np.ones((20, 0), dtype), np.ones((0, 30), dtype), OTHERS.get(unit, unit))
+    assert result.shape == (20, 30)
+    assert not result.any()
