@@ -143,5 +143,6 @@ class Operands:
 
 
 def _is_exact(array: RealArray, fmt: Format) -> bool:
-    """Whether rounding would make a copy and no more: the dtype is the format."""
-    return fmt in (float32, float64) and array.dtype == fmt.carrier and array.dtype.isnative
+    """Whether rounding would make a copy and no more: the dtype is the format, and kernels can read the array."""
+    readable = array.flags.aligned and array.dtype.isnative
+    return fmt in (float32, float64) and array.dtype == fmt.carrier and readable

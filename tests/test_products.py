@@ -161,3 +161,14 @@ def test_sums_of_nothing(unit: str, dtype: Any, small_tiles: list[Any], monkeypa
     result = lp.matmul(np.ones((20, 0), dtype), np.ones((0, 30), dtype), OTHERS.get(unit, unit))
     assert result.shape == (20, 30)
     assert not result.any()
+
+
+@pytest.mark.parametrize("unit", ["fp32", "tf32", "mi300.fp64", "fp16_fp16acc", "single"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_fields_of_records(unit: str, dtype: str) -> None:
+    """Their elements are not aligned, and their strides no multiples of their size."""
+    records = np.zeros((6, 7), [("before", "u1"), ("value", dtype)])
+    records["value"] = np.random.default_rng(0).standard_normal((6, 7))
+    x, chosen = records["value"], OTHERS.get(unit, unit)
+    np.testing.assert_array_equal(lp.matmul(x, x.T, chosen), lp.matmul(x.copy(), x.T.copy(), chosen))
+    np.testing.assert_array_equal(lp.sum(x, "half", axis=0), lp.sum(x.copy(), "half", axis=0))
